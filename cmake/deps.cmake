@@ -3,7 +3,7 @@ find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
 find_package(OpenSSL 3.0 REQUIRED)
 find_package(LibXml2 REQUIRED)
-pkg_check_modules(H2O REQUIRED IMPORTED_TARGET libh2o>=2.2.5)
+pkg_check_modules(H2O REQUIRED IMPORTED_TARGET libh2o) # its .pc file carries the so version, not 2.2.5
 pkg_check_modules(UV REQUIRED IMPORTED_TARGET libuv>=1.44)
 pkg_check_modules(ISAL REQUIRED IMPORTED_TARGET libisal>=2.30)
 pkg_check_modules(ROCKSDB REQUIRED IMPORTED_TARGET rocksdb>=7.8)
