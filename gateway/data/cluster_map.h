@@ -1,0 +1,82 @@
+/*
+ * cluster_map - this process's copy of disks and placement groups, and what it knows of their health.
+ *
+ * The map (META_QRY_CLUSTER) is refreshed on start, when a call names something unknown, and on
+ * demand. Health is local knowledge: states told by the node (cluster_map_disk_state) and failed calls.
+ * A disk never told of counts as up when the map has it IN.
+ * Thread: lookups, placement and state changes from any thread; refresh runs on the map's executor.
+ */
+#ifndef GATEWAY_DATA_CLUSTER_MAP_H
+#define GATEWAY_DATA_CLUSTER_MAP_H
+
+#include "common/base/extent.h"
+#include "common/rpc/node_messages.h"
+#include "gateway/data/metadata_client.h"
+
+struct cluster_map;
+
+struct cluster_map_config {
+    struct env *env;
+    struct executor *executor;
+    struct metadata_client *meta;
+    struct cluster_id cluster;
+    struct rpc_channel *local;     /* the node that serves every disk without a node of its own; may be NULL */
+};
+
+/* Where the shards of an extent are, by shard index. */
+struct cluster_map_shard {
+    struct disk_id disk;
+    struct rpc_channel *channel;   /* NULL: no node known */
+    uint8_t position;              /* in the group */
+    bool readable;                 /* ONLINE or FULL, as far as known */
+    bool writable;                 /* ONLINE, the disk is IN */
+};
+
+struct cluster_map_placement {
+    uint32_t group;
+    uint8_t k, m;                  /* k + m shards, wholly writable */
+    bool smaller;                  /* than asked for: counts as degraded */
+    struct cluster_map_shard shards[CODE_SHARDS_MAX];
+};
+
+struct cluster_map_disk {          /* for status pages */
+    struct disk_id id;
+    struct node_id node;
+    uint8_t map_state;             /* enum meta_disk_state */
+    uint8_t state;                 /* enum disk_state, as known here */
+    uint64_t total_bytes, free_bytes;
+    char path[256];
+};
+
+struct cluster_map *cluster_map_create(const struct cluster_map_config *config);
+void cluster_map_destroy(struct cluster_map *map); /* no refresh under way */
+struct cluster_id cluster_map_cluster(const struct cluster_map *map);
+void cluster_map_add_node(struct cluster_map *map, struct node_id node, struct rpc_channel *channel);
+
+/* Asks for the map; many calls at once share one query. done(data, status) on the map's executor; may be NULL. */
+void cluster_map_refresh(struct cluster_map *map, void (*done)(void *data, enum errc status), void *data);
+/* For composition and tests: takes the answer as it is, without a query. */
+void cluster_map_install(struct cluster_map *map, const struct meta_cluster_reply *reply);
+uint64_t cluster_map_revision(struct cluster_map *map);
+
+/* The node's word (DISK_ONLINE ... DISK_ABSENT); free_bytes 0: not told. */
+void cluster_map_disk_state(struct cluster_map *map, struct disk_id disk, uint8_t state, uint64_t total_bytes,
+                            uint64_t free_bytes);
+/* A call to the disk ended with `status`: IO and UNAVAILABLE take it out of new writes until the node tells
+ * otherwise or a while has passed; NO_SPACE marks it full likewise. */
+void cluster_map_disk_failed(struct cluster_map *map, struct disk_id disk, enum errc status);
+
+/* Chooses group, code and disks for a new extent of class k+m. narrow: k+m is already a small object's own code
+ * of a wider class (width: the class's k+m, whose groups are used). UNAVAILABLE: fewer than two disks can be
+ * written (one for k+m = 1+0). `avoid`: disks not to be used, may be NULL. */
+MUST_CHECK enum errc cluster_map_place(struct cluster_map *map, struct extent_id id, uint8_t k, uint8_t m, uint8_t width,
+                                       const struct disk_id *avoid, unsigned avoid_count,
+                                       struct cluster_map_placement *ret);
+/* Where the shards of a stored extent are: k + m entries. NOT_FOUND: the group is unknown (refresh). */
+MUST_CHECK enum errc cluster_map_locate(struct cluster_map *map, const struct extent *extent,
+                                        struct cluster_map_shard ret_shards[CODE_SHARDS_MAX]);
+MUST_CHECK enum errc cluster_map_channel(struct cluster_map *map, struct disk_id disk, struct rpc_channel **ret_channel);
+/* Copies at most `limit` disks; returns how many there are. */
+unsigned cluster_map_disks(struct cluster_map *map, struct cluster_map_disk *ret_disks, unsigned limit);
+
+#endif
