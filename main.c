@@ -1,0 +1,96 @@
+/*
+ * main - the one binary: finds the command and hands over. Roles are composed in server/, admin verbs
+ * stand in tools/.
+ *
+ * Exit status: 0 only when what was asked is done; 1 when it failed; 2 for a command line that cannot be right.
+ */
+#include "server/server_command.h"
+#include "tools/admin.h"
+#include "tools/bench/bench.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct command {
+    const char *name;
+    const char *summary;
+    int (*run)(int argc, char **argv); /* argv[0] is the command's name */
+};
+
+static int help_run(int argc, char **argv);
+static int version_run(int argc, char **argv);
+
+static const struct command commands[] = {
+    { "server", "store and serve objects on the given directories: the whole system in one process", server_run },
+    { "status", "show what a running server stores, and what is degraded", admin_status_run },
+    { "disk", "list disks; adopt an empty directory in place of a lost one", admin_disk_run },
+    { "bucket", "list buckets with their counters", admin_bucket_run },
+    { "explain", "show where an object's shards lie and whether they are whole", admin_explain_run },
+    { "bench", "generate S3 load and report throughput and latencies", bench_main },
+    { "version", "print the version", version_run },
+    { "help", "print this text", help_run },
+};
+#define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
+
+static void usage_print(FILE *out)
+{
+    (void)fprintf(out, "Usage: cairn COMMAND [OPTION]... [ARGUMENT]...\n"
+                       "Cairn is an S3-compatible object store that keeps erasure-coded objects on your own disks.\n\n"
+                       "Commands:\n");
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        (void)fprintf(out, "  %-9s %s\n", commands[i].name, commands[i].summary);
+    }
+    (void)fprintf(out, "\n'cairn COMMAND --help' explains a command.\n"
+                       "First steps:  cairn server ./disk1 ./disk2 ./disk3 ./disk4 ./disk5 ./disk6\n"
+                       "Manual:       man cairn\n");
+}
+
+static int help_run(int argc, char **argv)
+{
+    (void)argc;
+    (void)argv;
+    usage_print(stdout);
+    return 0;
+}
+
+static int version_run(int argc, char **argv)
+{
+    (void)argc;
+    (void)argv;
+    (void)printf("cairn %s\n", CAIRN_VERSION);
+    return 0;
+}
+
+static const struct command *command_find(const char *name)
+{
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
+        name = "help";
+    } else if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) {
+        name = "version";
+    }
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        if (strcmp(commands[i].name, name) == 0) {
+            return &commands[i];
+        }
+    }
+    return NULL;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        usage_print(stderr);
+        return 2;
+    }
+    const struct command *command = command_find(argv[1]);
+    if (command == NULL) {
+        (void)fprintf(stderr, "cairn: unknown command '%s'\nTry 'cairn --help'.\n", argv[1]);
+        return 2;
+    }
+    int status = command->run(argc - 1, argv + 1);
+    if (fflush(stdout) != 0 && status == 0) {
+        perror("cairn: standard output");
+        status = 1;
+    }
+    return status;
+}

@@ -1,0 +1,52 @@
+/*
+ * server_options - the command line of `cairn server`: one table that parses and prints the help.
+ */
+#ifndef SERVER_SERVER_OPTIONS_H
+#define SERVER_SERVER_OPTIONS_H
+
+#include "common/base/error.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define SERVER_DIRS_MAX 64    /* disks of one process */
+#define SERVER_DOMAINS_MAX 16
+#define SERVER_HOST_BYTES 64
+
+struct server_address {
+    char host[SERVER_HOST_BYTES]; /* numeric IPv4 or IPv6 address, without brackets */
+    uint16_t port;
+};
+
+struct server_options {
+    struct server_address s3_listen;
+    struct server_address admin_listen;
+    bool has_erasure;
+    uint8_t erasure_k, erasure_m;
+    const char *region;
+    bool any_region;
+    const char *domains[SERVER_DOMAINS_MAX];
+    unsigned domain_count;
+    const char *tls_cert, *tls_key;  /* NULL: plain http */
+    const char *start_without[SERVER_DIRS_MAX];
+    unsigned start_without_count;
+    unsigned threads;                /* S3 loops; 0: one per core */
+    bool metrics_auth;               /* /metrics wants a signature too */
+    const char *dirs[SERVER_DIRS_MAX];
+    unsigned dir_count;
+    bool help;
+};
+
+/* Borrows argv. ERRC_INVALID with a text for a person. */
+MUST_CHECK enum errc server_options_parse(int argc, char **argv, struct server_options *ret_options,
+                                          struct error *e);
+void server_options_help(void);
+
+/* "127.0.0.1:9000", "[::1]:9000", ":9000" (all interfaces). */
+MUST_CHECK enum errc server_address_parse(const char *text, struct server_address *ret_address, struct error *e);
+
+/* The code for a number of DIRs where none is asked for: 1 -> 1+0, 2 -> 1+1, 3 -> 2+1, 4 -> 2+2, 5 -> 3+2,
+ * 6 to 11 -> 4+2, 12 and more -> 8+4. */
+void server_erasure_default(unsigned dir_count, uint8_t *ret_k, uint8_t *ret_m);
+
+#endif

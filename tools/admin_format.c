@@ -1,0 +1,154 @@
+#include "tools/admin_format.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define AMOUNT_BYTES 32
+
+static const char *text_of(const json_t *json, const char *name)
+{
+    const char *text = json_string_value(json_object_get(json, name));
+    return text != NULL ? text : "-";
+}
+
+static long long number_of(const json_t *json, const char *name)
+{
+    return (long long)json_integer_value(json_object_get(json, name));
+}
+
+/* 1536 -> "1.5 KiB" */
+static const char *bytes_text(long long bytes, char text[AMOUNT_BYTES])
+{
+    static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB" };
+    double amount = (double)bytes;
+    unsigned unit = 0;
+    while (amount >= 1024 && unit < 5) {
+        amount /= 1024;
+        unit++;
+    }
+    (void)snprintf(text, AMOUNT_BYTES, unit == 0 ? "%.0f %s" : "%.1f %s", amount, units[unit]);
+    return text;
+}
+
+/* Seconds as "2 h 5 min", "-" when unknown (negative). */
+static const char *duration_text(long long seconds, char text[AMOUNT_BYTES])
+{
+    if (seconds < 0) {
+        (void)snprintf(text, AMOUNT_BYTES, "-");
+    } else if (seconds >= 3600) {
+        (void)snprintf(text, AMOUNT_BYTES, "%lld h %lld min", seconds / 3600, seconds % 3600 / 60);
+    } else if (seconds >= 60) {
+        (void)snprintf(text, AMOUNT_BYTES, "%lld min %lld s", seconds / 60, seconds % 60);
+    } else {
+        (void)snprintf(text, AMOUNT_BYTES, "%lld s", seconds);
+    }
+    return text;
+}
+
+void format_disks(const json_t *json)
+{
+    const json_t *disks = json_object_get(json, "disks");
+    size_t index;
+    json_t *disk;
+    (void)printf("%-32s  %-8s  %10s  %10s  %9s  %s\n", "DISK", "STATE", "USED", "FREE", "SHARDS", "PATH");
+    json_array_foreach(disks, index, disk) {
+        char used[AMOUNT_BYTES];
+        char unused[AMOUNT_BYTES];
+        (void)printf("%-32s  %-8s  %10s  %10s  %9lld  %s", text_of(disk, "id"), text_of(disk, "state"),
+                     bytes_text(number_of(disk, "used_bytes"), used), bytes_text(number_of(disk, "free_bytes"), unused),
+                     number_of(disk, "shards"), text_of(disk, "path"));
+        const char *reason = json_string_value(json_object_get(disk, "reason"));
+        (void)printf("%s%s\n", reason != NULL && *reason != '\0' ? "  # " : "", reason != NULL ? reason : "");
+    }
+}
+
+static void format_strength(const json_t *json)
+{
+    json_t *strength = json_object_get(json, "stripes_by_strength");
+    const char *name;
+    json_t *value;
+    (void)printf("Stripes       %lld, degraded %lld\n", number_of(json, "stripes"), number_of(json, "degraded_stripes"));
+    json_object_foreach(strength, name, value) {
+        (void)printf("  %-11s %lld\n", name, (long long)json_integer_value(value));
+    }
+}
+
+void format_status(const json_t *json)
+{
+    char amount[AMOUNT_BYTES];
+    const json_t *repair = json_object_get(json, "repair");
+    (void)printf("State         %s\n", text_of(json, "state"));
+    (void)printf("Version       %s\n", text_of(json, "version"));
+    (void)printf("Cluster       %s\n", text_of(json, "cluster_id"));
+    (void)printf("Code          %s for new buckets\n", text_of(json, "erasure"));
+    (void)printf("Buckets       %lld\n", number_of(json, "buckets"));
+    (void)printf("Objects       %lld (%lld versions, %lld uploads under way)\n", number_of(json, "objects"),
+                 number_of(json, "versions"), number_of(json, "uploads"));
+    (void)printf("Data          %s\n", bytes_text(number_of(json, "bytes"), amount));
+    format_strength(json);
+    (void)printf("Repair        %lld extents wait, %s rebuilt, ETA ", number_of(repair, "queued_extents"),
+                 bytes_text(number_of(repair, "rebuilt_bytes"), amount));
+    const json_t *eta = json_object_get(repair, "eta_seconds");
+    (void)printf("%s\n", duration_text(json_is_integer(eta) ? (long long)json_integer_value(eta) : -1, amount));
+    (void)printf("Metadata      %lld mirrors, %lld behind\n", number_of(json, "metadata_replicas"),
+                 number_of(json, "metadata_replicas_behind"));
+    (void)printf("Disks\n");
+    format_disks(json);
+}
+
+void format_buckets(const json_t *json)
+{
+    const json_t *buckets = json_object_get(json, "buckets");
+    size_t index;
+    json_t *bucket;
+    (void)printf("%-24s  %-6s  %12s  %12s  %s\n", "CREATED", "CODE", "OBJECTS", "SIZE", "NAME");
+    json_array_foreach(buckets, index, bucket) {
+        char amount[AMOUNT_BYTES];
+        (void)printf("%-24s  %-6s  %12lld  %12s  %s\n", text_of(bucket, "created"), text_of(bucket, "erasure"),
+                     number_of(bucket, "objects"), bytes_text(number_of(bucket, "bytes"), amount),
+                     text_of(bucket, "name"));
+    }
+}
+
+void format_replaced(const json_t *json)
+{
+    (void)printf("Disk %s at %s replaces %s; rebuilding in the background: see 'cairn status'.\n", text_of(json, "id"),
+                 text_of(json, "path"), text_of(json, "replaced"));
+}
+
+static void format_extent(const json_t *extent)
+{
+    size_t index;
+    json_t *shard;
+    (void)printf("  extent %s: %s, cells of %lld B, %lld B at object offset %lld\n", text_of(extent, "id"),
+                 text_of(extent, "erasure"), number_of(extent, "cell_bytes"), number_of(extent, "length"),
+                 number_of(extent, "object_offset"));
+    json_array_foreach(json_object_get(extent, "shards"), index, shard) {
+        (void)printf("    shard %2lld  %-7s  %-8s  disk %s  %s", number_of(shard, "index"), text_of(shard, "kind"),
+                     text_of(shard, "state"), text_of(shard, "disk"), text_of(shard, "path"));
+        if (json_object_get(shard, "segment") != NULL) {
+            (void)printf("  segment %lld offset %lld", number_of(shard, "segment"), number_of(shard, "offset"));
+        }
+        (void)putchar('\n');
+    }
+}
+
+void format_explain(const json_t *json)
+{
+    size_t index;
+    json_t *item;
+    char amount[AMOUNT_BYTES];
+    (void)printf("Object        %s/%s\n", text_of(json, "bucket"), text_of(json, "key"));
+    (void)printf("Version       %s\n", text_of(json, "version_id"));
+    (void)printf("Size          %s (%lld bytes)\n", bytes_text(number_of(json, "size"), amount), number_of(json, "size"));
+    (void)printf("ETag          %s\n", text_of(json, "etag"));
+    (void)printf("Modified      %s\n", text_of(json, "last_modified"));
+    (void)printf("Checksum      %s %s\n", text_of(json, "checksum_algorithm"), text_of(json, "checksum"));
+    (void)printf("Data          %s\n", text_of(json, "data"));
+    json_array_foreach(json_object_get(json, "extents"), index, item) {
+        format_extent(item);
+    }
+    json_array_foreach(json_object_get(json, "mirrors"), index, item) {
+        (void)printf("    mirror    %-8s  %s\n", text_of(item, "state"), text_of(item, "path"));
+    }
+}
