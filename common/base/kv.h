@@ -53,6 +53,8 @@ struct kv_vt {
      * its files and folders are synced by the caller (kv_sync_folder). */
     enum errc (*checkpoint)(struct kv *kv, const char *path, struct error *e);
     uint64_t (*disk_bytes)(struct kv *kv); /* approximate live size */
+    /* Everything written so far survives a crash once this has returned OK. */
+    enum errc (*flush)(struct kv *kv, struct error *e);
 };
 
 struct kv {
