@@ -1,0 +1,34 @@
+/*
+ * admin_api - the JSON API of the admin port, health and metrics.
+ *
+ * /healthz, /readyz and /metrics answer on the loop at once. The signed verbs below /admin/v1/ may ask disks and
+ * metadata and wait for them: each request becomes a job on an executor of its own that may block, and is
+ * answered back on the loop. Names and shapes: docs/ADMIN-API.md.
+ * Thread: handlers on the admin loop, jobs on server->admin_jobs.
+ */
+#ifndef SERVER_ADMIN_API_H
+#define SERVER_ADMIN_API_H
+
+#include "common/http/http_admin.h"
+
+#include <jansson.h>
+
+struct server;
+
+/* Registers every path; before http_admin_start. */
+void admin_api_register(struct server *server, struct http_admin *admin);
+
+/* One verb: fills *ret_json (gives) and returns the HTTP status; on a status other than 200 the answer is
+ * {"error": e->text}. Runs on the job executor. */
+struct admin_query {
+    struct server *server;
+    char *bucket, *key, *version_id; /* decoded query parameters or NULL; owned by the job */
+    json_t *body;                    /* the parsed request body or NULL; owned by the job */
+};
+unsigned admin_status(const struct admin_query *query, json_t **ret_json, struct error *e);
+unsigned admin_disks(const struct admin_query *query, json_t **ret_json, struct error *e);
+unsigned admin_buckets(const struct admin_query *query, json_t **ret_json, struct error *e);
+unsigned admin_explain(const struct admin_query *query, json_t **ret_json, struct error *e);
+unsigned admin_disk_replace(const struct admin_query *query, json_t **ret_json, struct error *e);
+
+#endif

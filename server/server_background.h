@@ -1,0 +1,32 @@
+/*
+ * server_background - the work nobody waits for: freeing what was deleted, sweeping what sessions left behind,
+ * marking and rebuilding what is missing. Each worker is gateway/data's; this file starts, feeds and stops them.
+ * Thread: the `server` executor.
+ */
+#ifndef SERVER_SERVER_BACKGROUND_H
+#define SERVER_SERVER_BACKGROUND_H
+
+#include "common/base/error.h"
+#include "common/base/id.h"
+
+#include <stdint.h>
+
+struct server;
+struct server_background;
+
+struct background_progress {
+    uint64_t rebuilt_extents, rebuilt_bytes, failed_extents;
+    double extents_per_second; /* of the repair under way; 0: none */
+    uint64_t freed_extents;
+    uint64_t swept_shards;     /* orphans */
+};
+
+/* After the session is open; from the main thread. */
+struct server_background *background_start(struct server *server);
+/* A disk's state changed: its extents are marked (lost) or checked (back). From any thread. */
+void background_disk_changed(struct server_background *background, struct disk_id disk, bool usable);
+void background_progress(struct server_background *background, struct background_progress *ret_progress);
+/* Stops the workers and waits for calls under way; from the main thread. NULL is fine. */
+void background_stop(struct server_background *background);
+
+#endif

@@ -1,0 +1,138 @@
+#include "tools/admin_http.h"
+
+#include "common/base/arena.h"
+#include "common/base/codec.h"
+#include "common/base/digest.h"
+#include "common/base/env.h"
+#include "common/base/hex.h"
+#include "common/base/mem.h"
+#include "gateway/auth/auth_signer.h"
+
+#include <curl/curl.h>
+#include <string.h>
+
+#define ANSWER_BYTES_MAX (64u << 20)
+#define REQUEST_SECONDS_MAX 300L
+#define CONNECT_SECONDS_MAX 10L
+#define SIGN_ARENA_BYTES (64u << 10)
+
+static size_t on_answer(char *data, size_t size, size_t count, void *user)
+{
+    struct enc *answer = user;
+    if (answer->len + size * count > ANSWER_BYTES_MAX) {
+        return 0; /* curl ends with a write error */
+    }
+    enc_raw(answer, data, size * count);
+    return size * count;
+}
+
+static struct curl_slist *header_add(struct curl_slist *list, struct arena *arena, const char *name, struct slice value)
+{
+    const char *line = arena_format(arena, "%s: %.*s", name, (int)value.len, (const char *)value.data);
+    return line != NULL ? curl_slist_append(list, line) : list;
+}
+
+/* The signature headers of a request; NULL when it cannot be signed. */
+static struct curl_slist *headers_sign(const struct admin_options *options, struct arena *arena, const char *method,
+                                       const char *target, const char *body)
+{
+    uint8_t hash[SHA256_BYTES];
+    char hash_hex[2 * SHA256_BYTES + 1];
+    sha256_once(body != NULL ? body : "", body != NULL ? strlen(body) : 0, hash);
+    hex_encode(hash, sizeof(hash), hash_hex);
+    const char *host = strstr(options->admin, "://") + 3; /* admin_options made it a URL */
+    const struct auth_signer signer = { slice_str(options->access_key), slice_str(options->secret_key),
+                                        slice_str("us-east-1") };
+    struct auth_signed signed_values;
+    if (auth_sign(&signer, arena, method, slice_str(target), slice_str(host), NULL, 0, slice_str(hash_hex),
+                  env_wall_ms(env_real()), &signed_values) != ERRC_OK) {
+        return NULL;
+    }
+    struct curl_slist *list = header_add(NULL, arena, "Authorization", signed_values.authorization);
+    list = header_add(list, arena, "x-amz-date", signed_values.date);
+    return header_add(list, arena, "x-amz-content-sha256", signed_values.payload);
+}
+
+static void request_set(CURL *curl, const struct admin_options *options, const char *method, const char *url,
+                        const char *body, struct curl_slist *headers, struct enc *answer)
+{
+    (void)curl_easy_setopt(curl, CURLOPT_URL, url);
+    (void)curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
+    (void)curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+    (void)curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
+    (void)curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
+    (void)curl_easy_setopt(curl, CURLOPT_TIMEOUT, REQUEST_SECONDS_MAX);
+    (void)curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, CONNECT_SECONDS_MAX);
+    (void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_answer);
+    (void)curl_easy_setopt(curl, CURLOPT_WRITEDATA, answer);
+    if (body != NULL) {
+        (void)curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body);
+    }
+    if (options->ca_file != NULL) {
+        (void)curl_easy_setopt(curl, CURLOPT_CAINFO, options->ca_file);
+    }
+}
+
+/* The server's own words where it gave some: {"error": "..."} or an S3 error's Message. */
+static enum errc answer_fail(long status, const struct enc *answer, struct error *e)
+{
+    json_t *json = json_loadb((const char *)answer->data, answer->len, 0, NULL);
+    const char *text = json_string_value(json_object_get(json, "error"));
+    enum errc rc;
+    if (text != NULL) {
+        rc = error_set(e, ERRC_IO, "%s", text);
+    } else if (status == 403) {
+        rc = error_set(e, ERRC_DENIED, "the server refused the keys (status 403)");
+    } else {
+        rc = error_set(e, ERRC_IO, "the server answered with status %ld", status);
+    }
+    json_decref(json);
+    return rc;
+}
+
+static enum errc request_run(CURL *curl, const struct admin_options *options, struct enc *answer, json_t **ret_json,
+                             struct error *e)
+{
+    CURLcode code = curl_easy_perform(curl);
+    if (code != CURLE_OK) {
+        return error_set(e, ERRC_UNAVAILABLE, "cannot ask %s: %s (is the server running?)", options->admin,
+                         curl_easy_strerror(code));
+    }
+    long status = 0;
+    (void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+    if (status < 200 || status > 299) {
+        return answer_fail(status, answer, e);
+    }
+    json_error_t where;
+    json_t *json = json_loadb((const char *)answer->data, answer->len, 0, &where);
+    if (json == NULL) {
+        return error_set(e, ERRC_CORRUPT, "%s answered with something else than JSON: is it an admin port?",
+                         options->admin);
+    }
+    *ret_json = json;
+    return ERRC_OK;
+}
+
+enum errc admin_request(const struct admin_options *options, const char *method, const char *target, const char *body,
+                        json_t **ret_json, struct error *e)
+{
+    struct arena arena;
+    struct enc answer = ENC_INIT;
+    arena_init(&arena, SIGN_ARENA_BYTES);
+    enum errc rc = ERRC_OK;
+    char *url = mem_format("%s%s", options->admin, target);
+    CURL *curl = curl_easy_init();
+    struct curl_slist *headers = headers_sign(options, &arena, method, target, body);
+    if (curl == NULL || headers == NULL) {
+        rc = error_set(e, ERRC_INTERNAL, "the request cannot be made");
+    } else {
+        request_set(curl, options, method, url, body, headers, &answer);
+        rc = request_run(curl, options, &answer, ret_json, e);
+    }
+    curl_slist_free_all(headers);
+    curl_easy_cleanup(curl);
+    mem_free(url);
+    enc_free(&answer);
+    arena_done(&arena);
+    return rc;
+}
