@@ -1,0 +1,451 @@
+/*
+ * The map is small (hundreds of disks, tens of groups), so one lock and plain loops serve it. A refresh builds
+ * nothing in place: cluster_map_install() replaces disks and groups under the lock, keeping what is known of health.
+ */
+#include "gateway/data/cluster_map.h"
+
+#include "common/base/assert.h"
+#include "common/base/list.h"
+#include "common/base/mem.h"
+#include "common/cluster/placement.h"
+#include "gateway/data/data_lock.h"
+
+#include <stdio.h>
+
+#define GROUPS_MAX 256
+#define NODES_MAX 64
+#define FAILED_MS 1000          /* how long a failed call keeps a disk out, unless the node tells otherwise */
+#define CLUSTER_ARENA_BYTES (4u << 20)
+
+struct map_disk {
+    struct disk_id id;
+    struct node_id node;
+    uint8_t map_state;          /* enum meta_disk_state */
+    uint8_t state;              /* enum disk_state */
+    bool in_map;                /* of the last answer; others were told of by a node only */
+    uint64_t total_bytes, free_bytes;
+    uint64_t failed_until_ns;   /* of reads and writes */
+    uint64_t full_until_ns;
+    char path[256];
+};
+
+struct map_group {
+    uint32_t id;
+    uint8_t disk_count;
+    bool writable;
+    uint16_t disks[GROUP_DISKS_MAX]; /* indices of `disks` */
+};
+
+struct map_node {
+    struct node_id id;
+    struct rpc_channel *channel;
+};
+
+struct refresh_wait {
+    struct list node;
+    void (*done)(void *data, enum errc status);
+    void *data;
+};
+
+struct cluster_map {
+    struct cluster_map_config config;
+    struct data_lock lock;      /* guards everything to the blank line */
+    uint64_t revision;
+    unsigned disk_count, group_count, node_count;
+    struct map_disk disks[NODE_DISKS_MAX];
+    struct map_group groups[GROUPS_MAX];
+    struct map_node nodes[NODES_MAX];
+    struct list refresh_waits;
+    bool refreshing;
+
+    struct task refresh_task;   /* on the executor */
+    struct meta_op op;
+    struct arena arena;
+};
+
+struct cluster_map *cluster_map_create(const struct cluster_map_config *config)
+{
+    struct cluster_map *map = mem_zalloc(sizeof(*map));
+    map->config = *config;
+    data_lock_init(&map->lock);
+    list_init(&map->refresh_waits);
+    arena_init(&map->arena, CLUSTER_ARENA_BYTES);
+    return map;
+}
+
+void cluster_map_destroy(struct cluster_map *map)
+{
+    if (map == NULL) {
+        return;
+    }
+    ASSERT(!map->refreshing);
+    meta_op_release(&map->op);
+    arena_done(&map->arena);
+    mem_free(map);
+}
+
+struct cluster_id cluster_map_cluster(const struct cluster_map *map)
+{
+    return map->config.cluster;
+}
+
+void cluster_map_add_node(struct cluster_map *map, struct node_id node, struct rpc_channel *channel)
+{
+    data_lock_take(&map->lock);
+    ASSERT(map->node_count < NODES_MAX);
+    map->nodes[map->node_count++] = (struct map_node){ node, channel };
+    data_lock_give(&map->lock);
+}
+
+/* ---- lookups, all under the lock ---- */
+
+static struct map_disk *disk_find(struct cluster_map *map, struct disk_id id)
+{
+    for (unsigned i = 0; i < map->disk_count; i++) {
+        if (disk_id_equal(map->disks[i].id, id)) {
+            return &map->disks[i];
+        }
+    }
+    return NULL;
+}
+
+/* NULL when the table is full: more disks than a map can name. */
+static struct map_disk *disk_get(struct cluster_map *map, struct disk_id id)
+{
+    struct map_disk *disk = disk_find(map, id);
+    if (disk == NULL && map->disk_count < NODE_DISKS_MAX) {
+        disk = &map->disks[map->disk_count++];
+        *disk = (struct map_disk){ .id = id, .state = DISK_ONLINE, .map_state = META_DISK_IN };
+    }
+    return disk;
+}
+
+static struct rpc_channel *disk_channel(const struct cluster_map *map, const struct map_disk *disk)
+{
+    for (unsigned i = 0; i < map->node_count; i++) {
+        if (node_id_equal(map->nodes[i].id, disk->node)) {
+            return map->nodes[i].channel;
+        }
+    }
+    return map->config.local;
+}
+
+static bool disk_readable(const struct map_disk *disk, uint64_t now_ns)
+{
+    return (disk->state == DISK_ONLINE || disk->state == DISK_FULL) && disk->map_state != META_DISK_REMOVED &&
+           now_ns >= disk->failed_until_ns;
+}
+
+static bool disk_writable(const struct map_disk *disk, uint64_t now_ns)
+{
+    return disk->in_map && disk->map_state == META_DISK_IN && disk->state == DISK_ONLINE &&
+           now_ns >= disk->failed_until_ns && now_ns >= disk->full_until_ns;
+}
+
+static const struct map_group *group_find(const struct cluster_map *map, uint32_t id)
+{
+    for (unsigned i = 0; i < map->group_count; i++) {
+        if (map->groups[i].id == id) {
+            return &map->groups[i];
+        }
+    }
+    return NULL;
+}
+
+static void shard_fill(const struct cluster_map *map, const struct map_group *group, uint8_t position,
+                       uint64_t now_ns, struct cluster_map_shard *ret)
+{
+    const struct map_disk *disk = &map->disks[group->disks[position]];
+    *ret = (struct cluster_map_shard){
+        .disk = disk->id,
+        .channel = disk_channel(map, disk),
+        .position = position,
+        .readable = disk_readable(disk, now_ns),
+        .writable = disk_writable(disk, now_ns),
+    };
+}
+
+/* ---- refresh ---- */
+
+static void disk_install(struct cluster_map *map, const struct meta_disk *from)
+{
+    struct map_disk *disk = disk_get(map, from->id);
+    if (disk == NULL) {
+        return;
+    }
+    disk->node = from->node;
+    disk->map_state = from->state;
+    disk->in_map = true;
+    if (disk->total_bytes == 0) {
+        disk->total_bytes = from->bytes;
+    }
+    size_t len = from->path.len < sizeof(disk->path) - 1 ? from->path.len : sizeof(disk->path) - 1;
+    if (len > 0) {
+        memcpy(disk->path, from->path.data, len);
+    }
+    disk->path[len] = '\0';
+}
+
+static void group_install(struct cluster_map *map, const struct meta_group *from)
+{
+    if (map->group_count == GROUPS_MAX || from->disk_count > GROUP_DISKS_MAX || from->disk_count == 0) {
+        return;
+    }
+    struct map_group group = { .id = from->id, .disk_count = from->disk_count, .writable = from->writable };
+    for (unsigned i = 0; i < from->disk_count; i++) {
+        struct map_disk *disk = disk_get(map, from->disks[i]);
+        if (disk == NULL) {
+            return;
+        }
+        group.disks[i] = (uint16_t)(disk - map->disks);
+    }
+    map->groups[map->group_count++] = group;
+}
+
+void cluster_map_install(struct cluster_map *map, const struct meta_cluster_reply *reply)
+{
+    data_lock_take(&map->lock);
+    if (reply->revision >= map->revision) {
+        map->revision = reply->revision;
+        for (unsigned i = 0; i < map->disk_count; i++) {
+            map->disks[i].in_map = false;
+        }
+        for (unsigned i = 0; i < reply->disk_count; i++) {
+            disk_install(map, &reply->disks[i]);
+        }
+        map->group_count = 0;
+        for (unsigned i = 0; i < reply->group_count; i++) {
+            group_install(map, &reply->groups[i]);
+        }
+    }
+    data_lock_give(&map->lock);
+}
+
+static void refresh_done(struct meta_op *op)
+{
+    struct cluster_map *map = op->data;
+    enum errc status = op->status;
+    if (status == ERRC_OK) {
+        cluster_map_install(map, &op->cluster);
+    }
+    meta_op_release(op);
+    arena_done(&map->arena);
+    arena_init(&map->arena, CLUSTER_ARENA_BYTES);
+
+    struct list waits;
+    list_init(&waits);
+    data_lock_take(&map->lock);
+    map->refreshing = false;
+    list_move_all(&waits, &map->refresh_waits);
+    data_lock_give(&map->lock);
+    for (struct list *node = list_pop(&waits); node != NULL; node = list_pop(&waits)) {
+        struct refresh_wait *wait = container_of(node, struct refresh_wait, node);
+        wait->done(wait->data, status);
+        mem_free(wait);
+    }
+}
+
+static void refresh_run(struct task *task)
+{
+    struct cluster_map *map = container_of(task, struct cluster_map, refresh_task);
+    struct meta_query query = { .type = META_QRY_CLUSTER };
+    meta_op_init(&map->op, map->config.executor, &map->arena, refresh_done, map);
+    meta_query(map->config.meta, &map->op, &query);
+}
+
+void cluster_map_refresh(struct cluster_map *map, void (*done)(void *data, enum errc status), void *data)
+{
+    struct refresh_wait *wait = NULL;
+    if (done != NULL) {
+        wait = mem_zalloc(sizeof(*wait));
+        wait->done = done;
+        wait->data = data;
+    }
+    data_lock_take(&map->lock);
+    bool start = !map->refreshing;
+    map->refreshing = true;
+    if (wait != NULL) {
+        list_append(&map->refresh_waits, &wait->node);
+    }
+    data_lock_give(&map->lock);
+    if (start) {
+        map->refresh_task.run = refresh_run;
+        executor_post(map->config.executor, &map->refresh_task);
+    }
+}
+
+uint64_t cluster_map_revision(struct cluster_map *map)
+{
+    data_lock_take(&map->lock);
+    uint64_t revision = map->revision;
+    data_lock_give(&map->lock);
+    return revision;
+}
+
+/* ---- health ---- */
+
+void cluster_map_disk_state(struct cluster_map *map, struct disk_id id, uint8_t state, uint64_t total_bytes,
+                            uint64_t free_bytes)
+{
+    data_lock_take(&map->lock);
+    struct map_disk *disk = disk_get(map, id);
+    if (disk != NULL) {
+        disk->state = state;
+        if (state == DISK_ONLINE) {
+            disk->failed_until_ns = 0;
+            disk->full_until_ns = 0;
+        }
+        if (total_bytes > 0) {
+            disk->total_bytes = total_bytes;
+            disk->free_bytes = free_bytes;
+        }
+    }
+    data_lock_give(&map->lock);
+}
+
+void cluster_map_disk_failed(struct cluster_map *map, struct disk_id id, enum errc status)
+{
+    uint64_t until_ns = env_now_ns(map->config.env) + FAILED_MS * UINT64_C(1000000);
+    data_lock_take(&map->lock);
+    struct map_disk *disk = disk_find(map, id);
+    if (disk != NULL && status == ERRC_NO_SPACE) {
+        disk->full_until_ns = until_ns;
+    } else if (disk != NULL && (status == ERRC_IO || status == ERRC_UNAVAILABLE || status == ERRC_TIMEOUT)) {
+        disk->failed_until_ns = until_ns;
+    }
+    data_lock_give(&map->lock);
+}
+
+/* ---- placement ---- */
+
+static bool disk_avoided(const struct disk_id *avoid, unsigned avoid_count, struct disk_id id)
+{
+    for (unsigned i = 0; i < avoid_count; i++) {
+        if (disk_id_equal(avoid[i], id)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static struct placement_candidate candidate_of(const struct cluster_map *map, const struct map_group *group,
+                                               uint64_t now_ns, const struct disk_id *avoid, unsigned avoid_count)
+{
+    struct placement_candidate candidate = {
+        .disk_count = group->disk_count, .writable = group->writable, .free_bytes_min = UINT64_MAX
+    };
+    for (unsigned i = 0; i < group->disk_count; i++) {
+        const struct map_disk *disk = &map->disks[group->disks[i]];
+        if (disk_writable(disk, now_ns) && !disk_avoided(avoid, avoid_count, disk->id)) {
+            candidate.usable |= UINT64_C(1) << i;
+            if (disk->free_bytes < candidate.free_bytes_min) {
+                candidate.free_bytes_min = disk->free_bytes;
+            }
+        }
+    }
+    return candidate;
+}
+
+/* Groups as wide as the class come first; any other only where no such group gives a code. */
+static enum errc group_choose(struct cluster_map *map, struct extent_id id, uint8_t k, uint8_t m, uint8_t width,
+                              const struct disk_id *avoid, unsigned avoid_count, unsigned *ret_group,
+                              uint64_t *ret_usable)
+{
+    struct placement_candidate candidates[GROUPS_MAX];
+    uint64_t now_ns = env_now_ns(map->config.env);
+    enum errc rc = ERRC_UNAVAILABLE;
+    for (unsigned wide = 0; wide < 2 && rc != ERRC_OK; wide++) {
+        for (unsigned i = 0; i < map->group_count; i++) {
+            candidates[i] = candidate_of(map, &map->groups[i], now_ns, avoid, avoid_count);
+            if (wide == 0 && map->groups[i].disk_count != width) {
+                candidates[i].writable = false;
+            }
+        }
+        rc = placement_choose(id, k, m, candidates, map->group_count, ret_group);
+    }
+    if (rc == ERRC_OK) {
+        *ret_usable = candidates[*ret_group].usable;
+    }
+    return rc;
+}
+
+enum errc cluster_map_place(struct cluster_map *map, struct extent_id id, uint8_t k, uint8_t m, uint8_t width,
+                            const struct disk_id *avoid, unsigned avoid_count, struct cluster_map_placement *ret)
+{
+    unsigned index = 0;
+    uint64_t usable = 0;
+    struct cluster_map_placement placed = { .k = k, .m = m };
+    data_lock_take(&map->lock);
+    enum errc rc = group_choose(map, id, k, m, width, avoid, avoid_count, &index, &usable);
+    if (rc == ERRC_OK) {
+        rc = placement_code(k, m, (unsigned)__builtin_popcountll(usable), &placed.k, &placed.m);
+    }
+    if (rc == ERRC_OK) {
+        const struct map_group *group = &map->groups[index];
+        uint8_t positions[CODE_SHARDS_MAX];
+        unsigned shards = (unsigned)placed.k + placed.m;
+        placement_positions(id, group->disk_count, usable, shards, positions);
+        placed.group = group->id;
+        placed.smaller = placed.k != k || placed.m != m;
+        for (unsigned i = 0; i < shards; i++) {
+            shard_fill(map, group, positions[i], env_now_ns(map->config.env), &placed.shards[i]);
+        }
+        *ret = placed;
+    }
+    data_lock_give(&map->lock);
+    return rc;
+}
+
+enum errc cluster_map_locate(struct cluster_map *map, const struct extent *extent,
+                             struct cluster_map_shard ret_shards[CODE_SHARDS_MAX])
+{
+    uint64_t now_ns = env_now_ns(map->config.env);
+    enum errc rc = ERRC_OK;
+    data_lock_take(&map->lock);
+    const struct map_group *group = group_find(map, extent->group);
+    if (group == NULL) {
+        rc = ERRC_NOT_FOUND;
+    }
+    for (unsigned i = 0; rc == ERRC_OK && i < (unsigned)extent->code.k + extent->code.m; i++) {
+        if (extent->position[i] >= group->disk_count) {
+            rc = ERRC_NOT_FOUND;
+        } else {
+            shard_fill(map, group, extent->position[i], now_ns, &ret_shards[i]);
+        }
+    }
+    data_lock_give(&map->lock);
+    return rc;
+}
+
+enum errc cluster_map_channel(struct cluster_map *map, struct disk_id id, struct rpc_channel **ret_channel)
+{
+    data_lock_take(&map->lock);
+    const struct map_disk *disk = disk_find(map, id);
+    struct rpc_channel *channel = disk == NULL ? NULL : disk_channel(map, disk);
+    data_lock_give(&map->lock);
+    if (channel == NULL) {
+        return ERRC_NOT_FOUND;
+    }
+    *ret_channel = channel;
+    return ERRC_OK;
+}
+
+unsigned cluster_map_disks(struct cluster_map *map, struct cluster_map_disk *ret_disks, unsigned limit)
+{
+    data_lock_take(&map->lock);
+    unsigned count = map->disk_count;
+    for (unsigned i = 0; i < count && i < limit; i++) {
+        const struct map_disk *disk = &map->disks[i];
+        ret_disks[i] = (struct cluster_map_disk){
+            .id = disk->id,
+            .node = disk->node,
+            .map_state = disk->in_map ? disk->map_state : META_DISK_REMOVED,
+            .state = disk->state,
+            .total_bytes = disk->total_bytes,
+            .free_bytes = disk->free_bytes,
+        };
+        (void)snprintf(ret_disks[i].path, sizeof(ret_disks[i].path), "%s", disk->path); /* same size */
+    }
+    data_lock_give(&map->lock);
+    return count;
+}
