@@ -71,7 +71,7 @@ struct s3_listing {
     struct s3_position last; /* the last entry: where the next page starts */
     bool has_last;
     bool truncated;
-    uint8_t last_bytes[1025]; /* what last.key points to */
+    uint8_t last_bytes[1025]; /* what last.key points to: do not copy the struct */
 };
 
 /* after: NULL or the place to go on from. With a delimiter, a marker that is itself a common prefix

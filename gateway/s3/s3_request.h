@@ -86,6 +86,13 @@ size_t s3_param_count(const struct s3_request *request, const char *name);
  */
 bool s3_value_get(const struct s3_request *request, const char *name, struct slice *ret_value);
 
+/*
+ * Walks everything s3_value_get() could find: the headers, then, for a presigned request, the
+ * x-amz-* parameters whose header is absent. *cursor starts at 0; false at the end. Values trimmed.
+ */
+bool s3_value_next(const struct s3_request *request, size_t *cursor, struct slice *ret_name,
+                   struct slice *ret_value);
+
 /* Without letter case, ASCII. */
 bool s3_name_equal(struct slice a, const char *b);
 bool s3_name_starts(struct slice a, const char *prefix);
