@@ -139,7 +139,9 @@ enum meta_command_type {
     META_CMD_GROUP_PUT,
     META_CMD_IDENTITY_PUT,
     META_CMD_SETTING_PUT,
+    META_CMD_GROUP_SWEEP,
 };
+#define META_COMMAND_VERSION 1     /* first byte of every encoded command */
 
 struct meta_bucket_create { struct meta_bucket bucket; }; /* id, counters, revision ignored */
 struct meta_bucket_delete { struct slice name; };
@@ -154,6 +156,8 @@ struct meta_object_put {
     struct meta_body body;
     uint32_t extent_count;         /* new extents of this write; refs to others must exist (copy) */
     const struct extent *extents;
+    uint64_t map_revision;         /* of the cluster map that the extents were placed by; STALE if one of their groups
+                                      got another disk since. 0: not checked */
 };
 
 struct meta_object_delete {
@@ -192,6 +196,7 @@ struct meta_upload_part {
     const struct extent_ref *refs;
     uint32_t extent_count;
     const struct extent *extents;
+    uint64_t map_revision;         /* as in meta_object_put */
 };
 
 struct meta_complete_part {
@@ -227,14 +232,17 @@ struct meta_gc_item {
     uint8_t part_id[16];
 };
 struct meta_gc_done { uint32_t count; const uint64_t *seqs; };
-struct meta_gc_expand { uint64_t seq; };            /* drops the references of one manifest */
+#define GC_DONE_MAX 4096
+/* One bounded step on an item of kind 2; result `detail` is 1 while more steps are left. */
+struct meta_gc_expand { uint64_t seq; };
 
 struct meta_extent_repaired {      /* compare-and-set on (id, epoch): publishes the new placement */
     struct extent_id id;
     uint32_t epoch;
     struct extent after;           /* epoch + 1; references are kept as they are */
+    uint64_t map_revision;         /* as in meta_object_put */
 };
-struct meta_extent_missing {       /* shards found lost; enters the repair queue */
+struct meta_extent_missing {       /* shards found lost; enters the repair queue; epoch + 1 if that is news */
     struct extent_id id;
     uint32_t shards;               /* bits to add to `missing` */
 };
@@ -260,6 +268,12 @@ struct meta_group {
     bool writable;
 };
 struct meta_group_put { struct meta_group group; };  /* insert, or compare-and-set on epoch (given + 1 is stored) */
+
+/* One bounded step of marking what a replaced disk held as missing (struct meta_sweep): the extents of the
+ * group after `from` in id order. Compare-and-set on the cursor: STALE if it stands elsewhere. Result:
+ * `value` how many were marked, `detail` 1 while more steps are left. */
+#define GROUP_SWEEP_MAX 256
+struct meta_group_sweep { uint32_t group; uint8_t position; struct extent_id from; uint32_t limit; };
 
 struct meta_identity_put { struct slice access_key; struct slice record; bool remove; }; /* record: encrypted, opaque here */
 struct meta_setting_put { struct slice name; struct slice value; };
@@ -287,6 +301,7 @@ struct meta_command {
         struct meta_group_put group_put;
         struct meta_identity_put identity_put;
         struct meta_setting_put setting_put;
+        struct meta_group_sweep group_sweep;
     };
 };
 
@@ -329,6 +344,7 @@ enum meta_query_type {
     META_QRY_IDENTITIES,
     META_QRY_SETTING,
     META_QRY_STATUS,        /* counts: see meta_status */
+    META_QRY_GROUP_EXTENTS, /* all extents of the group `from`, in id order, after `extent`; answer: meta_repair_reply */
 };
 
 struct meta_query {
@@ -349,7 +365,8 @@ struct meta_query {
     uint32_t limit;                /* at most LIST_ROWS_MAX rows and common prefixes together */
     struct extent_id extent;
     struct slice ids;              /* EXTENTS_EXIST: n x 16 bytes */
-    uint64_t from;                 /* GC: first seq */
+    uint64_t from;                 /* GC, SESSIONS: first seq or id; GROUP_EXTENTS: the group; REPAIR: meta_repair_rank
+                                      of the last extent seen, whose id is `extent` (zero: from the start) */
     struct slice name;             /* SETTING */
 };
 
@@ -430,12 +447,15 @@ struct meta_gc_reply { uint32_t count; struct meta_gc_item *items; };
 struct meta_repair_reply { uint32_t count; struct extent *extents; };
 struct meta_session { uint64_t id; struct node_id node; bool open; uint64_t next_counter; };
 struct meta_sessions_reply { uint32_t count; struct meta_session *sessions; };
+struct meta_sweep { uint32_t group; uint8_t position; struct extent_id from; }; /* from: the cursor */
 struct meta_cluster_reply {
     uint64_t revision;             /* grows with every change of the map */
     uint32_t disk_count;
     struct meta_disk *disks;
     uint32_t group_count;
     struct meta_group *groups;
+    uint32_t sweep_count;
+    struct meta_sweep *sweeps;     /* to be worked off with META_CMD_GROUP_SWEEP */
 };
 struct meta_identity { struct slice access_key; struct slice record; };
 struct meta_identities_reply { uint32_t count; struct meta_identity *identities; };
@@ -453,6 +473,11 @@ struct meta_status {
     uint64_t sessions_open;
 };
 
+/* Order of the repair queue: shards that may still be lost; 255 when more than m are gone (then only their
+ * return helps, so these stand last). */
+uint8_t meta_repair_rank(const struct extent *extent);
+uint64_t meta_extent_stripes(const struct extent *extent);
+
 /* For each message M: void M_encode(struct enc *, const struct M *); MUST_CHECK enum errc M_decode(struct slice,
  * struct arena *, struct M *): CORRUPT unless the input is exactly one M, LIMIT when the arena is full. */
 #define META_MESSAGES(X)                                                                         \
@@ -465,6 +490,28 @@ struct meta_status {
     MUST_CHECK enum errc message##_decode(struct slice bytes, struct arena *arena, struct message *ret);
 META_MESSAGES(X)
 #undef X
+
+/* Parts of messages that are also records of the state machine (docs/formats/metadata.md): a change of
+ * their bytes is a new record version. Decoders borrow the input and set dec->failed. */
+void meta_row_encode(struct enc *enc, const struct meta_row *in);
+void meta_row_decode(struct dec *dec, struct meta_row *ret);
+void meta_bucket_encode(struct enc *enc, const struct meta_bucket *in);
+void meta_bucket_decode(struct dec *dec, struct meta_bucket *ret);
+void meta_checksum_encode(struct enc *enc, const struct meta_checksum *in);
+void meta_checksum_decode(struct dec *dec, struct meta_checksum *ret);
+void meta_disk_encode(struct enc *enc, const struct meta_disk *in);
+void meta_disk_decode(struct dec *dec, struct meta_disk *ret);
+void meta_group_encode(struct enc *enc, const struct meta_group *in);
+void meta_group_decode(struct dec *dec, struct meta_group *ret);
+void meta_part_ref_encode(struct enc *enc, const struct meta_part_ref *in);
+void meta_part_ref_decode(struct dec *dec, struct meta_part_ref *ret);
+void meta_upload_encode(struct enc *enc, const struct meta_upload *in);
+void meta_upload_decode(struct dec *dec, struct meta_upload *ret);
+void meta_part_encode(struct enc *enc, const struct meta_part *in);
+void meta_part_decode(struct dec *dec, struct meta_part *ret);
+/* The list reply in two steps, so that a long page is encoded as it is walked. */
+void meta_list_entry_encode(struct enc *enc, const struct meta_list_entry *in);
+void meta_list_reply_frame(struct enc *enc, const struct meta_list_reply *in, struct slice entries);
 
 /* Name and value pairs (headers, user metadata) as one slice. */
 struct meta_pair { struct slice name, value; };
