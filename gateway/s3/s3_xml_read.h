@@ -64,7 +64,8 @@ MUST_CHECK enum s3_error s3_xml_read_create_bucket(struct arena *arena, struct s
                                                    struct s3_error_info *err);
 
 enum s3_versioning { S3_VERSIONING_UNSET, S3_VERSIONING_ENABLED, S3_VERSIONING_SUSPENDED };
-/* IllegalVersioningConfigurationException for another Status; MfaDelete Enabled: NotImplemented. */
+/* No Status: IllegalVersioningConfigurationException; an unknown one: MalformedXML; MfaDelete Enabled:
+ * NotImplemented. */
 MUST_CHECK enum s3_error s3_xml_read_versioning(struct arena *arena, struct slice body,
                                                 enum s3_versioning *ret, struct s3_error_info *err);
 
