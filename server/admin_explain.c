@@ -84,8 +84,9 @@ static json_t *explain_extent(struct server *server, const struct meta_data_exte
         (void)json_object_set_new(shard, "index", json_integer((json_int_t)i));
         (void)json_object_set_new(shard, "kind", json_string(i < extent->code.k ? "data" : "parity"));
         (void)json_object_set_new(shard, "disk", json_id(where[i].disk.bytes));
-        const char *path = server_disk_path(server, where[i].disk);
-        (void)json_object_set_new(shard, "path", json_string(path != NULL ? path : "-"));
+        char path[SERVER_PATH_BYTES];
+        server_disk_path(server, where[i].disk, path);
+        (void)json_object_set_new(shard, "path", json_string(path));
         enum errc status = (extent->missing >> i & 1) != 0 ? ERRC_NOT_FOUND
                                                            : shard_verify(server, &where[i], extent->id, i, shard);
         (void)json_object_set_new(shard, "state", json_string(shard_state(status)));

@@ -3,6 +3,8 @@
 #include "server/admin_api.h"
 #include "server/server.h"
 #include "server/server_background.h"
+#include "server/server_disks.h"
+#include "common/base/mem.h"
 
 #include <stdio.h>
 
@@ -240,5 +242,26 @@ unsigned admin_buckets(const struct admin_query *query, json_t **ret_json, struc
             return 503;
         }
     }
+    return 200;
+}
+
+unsigned admin_disk_replace(const struct admin_query *query, json_t **ret_json, struct error *e)
+{
+    const char *path = json_string_value(json_object_get(query->body, "path"));
+    const char *for_disk = json_string_value(json_object_get(query->body, "for"));
+    struct disk_id added;
+    struct disk_id replaced;
+    if (path == NULL || path[0] != '/') {
+        return server_fail(e, 400, "name an absolute path");
+    }
+    enum errc rc = server_disk_replace(query->server, path, for_disk, &added, &replaced, e);
+    if (rc != ERRC_OK) {
+        return rc == ERRC_UNAVAILABLE || rc == ERRC_TIMEOUT ? 503 : 409;
+    }
+    json_t *json = json_object();
+    id_set(json, "id", added.bytes);
+    (void)json_object_set_new(json, "path", json_string(path));
+    id_set(json, "replaced", replaced.bytes);
+    *ret_json = json;
     return 200;
 }

@@ -124,7 +124,7 @@ static enum errc dir_inspect(struct env *env, struct data_dir *dir, struct error
     dir->device = stat.device;
     dir->inode = stat.inode;
     struct superblock superblock;
-    rc = superblock_read(env, dir->path, &superblock, &why);
+    rc = superblock_read(env, dir->path, NULL, &superblock, &why);
     if (rc == ERRC_FORMAT) {
         return error_set(e, rc, "%s", why.text);
     }
@@ -307,7 +307,8 @@ enum errc data_dir_prepare(struct env *env, struct data_dir *dir, struct error *
 enum errc data_dir_format(struct env *env, struct data_dir *dir, struct cluster_id cluster, struct error *e)
 {
     ASSERT(dir->kind == DATA_DIR_EMPTY && dir->lock != NULL);
-    const struct superblock superblock = { .cluster = cluster, .disk = dir->disk };
+    const struct superblock superblock = { .cluster = cluster, .disk = dir->disk,
+                                           .created_wall_ms = env_wall_ms(env) };
     enum errc rc = superblock_write(env, dir->path, &superblock, e);
     if (rc == ERRC_OK) {
         dir->kind = DATA_DIR_KNOWN;

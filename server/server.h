@@ -31,8 +31,11 @@
 struct server {
     struct env *env;
     struct server_options options;
+    pthread_mutex_t dirs_lock;         /* paths and ids of dirs, once requests are served */
     struct data_dirs dirs;
     struct credentials credentials;
+    bool first_start;                  /* no DIR was known: a new data set */
+    bool print_keys;                   /* they were generated just now */
     uint8_t class_k, class_m;          /* of new buckets */
     struct node_id node_id;            /* of this process's node, from the cluster id: one node only */
 
@@ -47,7 +50,7 @@ struct server {
     struct cluster_map *map;
     struct session *session;
     struct data_store store;
-    struct server_background *background; /* gc, repair, orphan sweep: server_background.h */
+    _Atomic(struct server_background *) background; /* gc, repair, orphan sweep: server_background.h */
 
     struct block_cipher *version_cipher;
     struct s3_config s3_config;
@@ -65,8 +68,9 @@ struct server {
 
 /* Sets the error's text and returns the HTTP status, for admin verbs. */
 unsigned server_fail(struct error *e, unsigned status, const char *text);
-/* The DIR of a disk of this process, NULL if it is not here. */
-const char *server_disk_path(const struct server *server, struct disk_id disk);
+#define SERVER_PATH_BYTES 1024
+/* The DIR of a disk of this process, empty if it is not here. Any thread. */
+void server_disk_path(struct server *server, struct disk_id disk, char ret_path[SERVER_PATH_BYTES]);
 json_t *server_mirrors_json(struct server *server);
 void server_metrics_write(struct server *server, struct enc *text);
 bool server_identity_find(void *data, struct slice access_key, struct auth_identity *ret_identity);

@@ -1,0 +1,314 @@
+#include "server/server_disks.h"
+
+#include "common/base/assert.h"
+#include "common/base/mem.h"
+#include "common/cluster/placement.h"
+#include "common/io/log.h"
+#include "server/server.h"
+
+#include <string.h>
+
+#define MAP_ARENA_BYTES (1u << 20)
+#define CLASS_SETTING "class" /* two bytes: k, m */
+
+static enum errc propose(struct server *server, const struct meta_command *command, const char *what, struct error *e)
+{
+    struct meta_op op;
+    enum errc rc = wait_propose(&server->meta, server->completions, &op, command, e);
+    if (rc == ERRC_OK && op.result.outcome != META_OK) {
+        rc = error_set(e, ERRC_CONFLICT, "%s: refused with outcome %u", what, op.result.outcome);
+    }
+    meta_op_release(&op);
+    return rc;
+}
+
+static enum errc class_record(struct server *server, struct error *e)
+{
+    const uint8_t value[2] = { server->class_k, server->class_m };
+    const struct meta_command command = { .type = META_CMD_SETTING_PUT,
+                                          .setting_put = { slice_str(CLASS_SETTING), slice_of(value, 2) } };
+    return propose(server, &command, "recording the code", e);
+}
+
+enum errc server_class_settle(struct server *server, struct error *e)
+{
+    struct arena arena;
+    struct meta_op op;
+    const struct meta_query query = { .type = META_QRY_SETTING, .name = slice_str(CLASS_SETTING) };
+    arena_init(&arena, MAP_ARENA_BYTES);
+    enum errc rc = wait_query(&server->meta, server->completions, &arena, &op, &query, e);
+    bool recorded = rc == ERRC_OK && op.setting.outcome == META_OK && op.setting.value.len == 2;
+    uint8_t k = recorded ? op.setting.value.data[0] : 0;
+    uint8_t m = recorded ? op.setting.value.data[1] : 0;
+    meta_op_release(&op);
+    arena_done(&arena);
+    if (rc != ERRC_OK) {
+        return rc;
+    }
+    const struct server_options *options = &server->options;
+    if (options->has_erasure) {
+        server->class_k = options->erasure_k;
+        server->class_m = options->erasure_m;
+    } else if (recorded) {
+        server->class_k = k;
+        server->class_m = m;
+    } else {
+        server_erasure_default(server->dirs.count, &server->class_k, &server->class_m);
+    }
+    if (recorded && (k != server->class_k || m != server->class_m)) {
+        LOG_INFO(log_event("erasure_changed"), log_u64("k", server->class_k), log_u64("m", server->class_m),
+                 log_text("note", "holds for new buckets only"));
+    }
+    return recorded && k == server->class_k && m == server->class_m ? ERRC_OK : class_record(server, e);
+}
+
+static const struct meta_disk *disk_find(const struct meta_cluster_reply *map, struct disk_id id)
+{
+    for (uint32_t i = 0; i < map->disk_count; i++) {
+        if (disk_id_equal(map->disks[i].id, id)) {
+            return &map->disks[i];
+        }
+    }
+    return NULL;
+}
+
+static enum errc disk_put(struct server *server, const struct data_dir *dir, struct disk_id replaces, struct error *e)
+{
+    const struct meta_command command = {
+        .type = META_CMD_DISK_PUT,
+        .disk_put.disk = { .id = dir->disk, .node = server->node_id, .state = META_DISK_IN,
+                           .path = slice_str(dir->path), .replaces = replaces },
+    };
+    return propose(server, &command, "adding a disk", e);
+}
+
+static enum errc dir_register(struct server *server, const struct meta_cluster_reply *map, const struct data_dir *dir,
+                              struct error *e)
+{
+    const struct meta_disk *known = disk_find(map, dir->disk);
+    if (known != NULL && known->state == META_DISK_REMOVED) {
+        return error_set(e, ERRC_CONFLICT, "'%s' holds a disk that was replaced: empty it to use it again", dir->path);
+    }
+    if (known != NULL && slice_equal_str(known->path, dir->path)) {
+        return ERRC_OK;
+    }
+    if (known == NULL && map->disk_count > 0) {
+        LOG_INFO(log_event("disk_joins"), log_text("path", dir->path));
+    }
+    return disk_put(server, dir, (struct disk_id){ { 0 } }, e);
+}
+
+static bool group_has(const struct meta_group *group, struct disk_id id)
+{
+    for (unsigned i = 0; i < group->disk_count; i++) {
+        if (disk_id_equal(group->disks[i], id)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Is the disk in a group that is wide enough for the recorded code? */
+static bool disk_is_grouped(const struct meta_cluster_reply *map, struct disk_id id, unsigned width)
+{
+    for (uint32_t i = 0; i < map->group_count; i++) {
+        if (map->groups[i].disk_count >= width && group_has(&map->groups[i], id)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum errc group_put(struct server *server, const struct disk_id *disks, const struct placement_group *window,
+                           uint32_t id, struct error *e)
+{
+    struct meta_command command = { .type = META_CMD_GROUP_PUT,
+                                    .group_put.group = { .id = id, .disk_count = window->disk_count, .writable = true } };
+    for (unsigned i = 0; i < window->disk_count; i++) {
+        command.group_put.group.disks[i] = disks[window->disks[i]];
+    }
+    return propose(server, &command, "making a placement group", e);
+}
+
+/* Every disk that is IN gets into a group as wide as the code (or as all disks). */
+static enum errc groups_make(struct server *server, const struct meta_cluster_reply *map, struct error *e)
+{
+    struct disk_id disks[SERVER_DIRS_MAX];
+    bool grouped[SERVER_DIRS_MAX];
+    unsigned count = 0;
+    uint32_t next_id = 1;
+    for (uint32_t i = 0; i < map->disk_count && count < SERVER_DIRS_MAX; i++) {
+        if (map->disks[i].state == META_DISK_IN) {
+            disks[count++] = map->disks[i].id;
+        }
+    }
+    for (uint32_t i = 0; i < map->group_count; i++) {
+        next_id = map->groups[i].id >= next_id ? map->groups[i].id + 1 : next_id;
+    }
+    unsigned width = (unsigned)server->class_k + server->class_m;
+    width = width < count ? width : count;
+    for (unsigned i = 0; i < count; i++) {
+        grouped[i] = disk_is_grouped(map, disks[i], width);
+    }
+    for (unsigned i = 0; i < placement_group_count(count, width); i++) {
+        const struct placement_group window = placement_group_at(count, width, i);
+        bool wanted = false;
+        for (unsigned d = 0; d < window.disk_count; d++) {
+            wanted = wanted || !grouped[window.disks[d]];
+        }
+        enum errc rc = wanted ? group_put(server, disks, &window, next_id++, e) : ERRC_OK;
+        if (rc != ERRC_OK) {
+            return rc;
+        }
+    }
+    return ERRC_OK;
+}
+
+/* Runs `step` on the map as it is now. */
+static enum errc with_map(struct server *server,
+                          enum errc (*step)(struct server *server, const struct meta_cluster_reply *map, struct error *e),
+                          struct error *e)
+{
+    struct arena arena;
+    struct meta_op op;
+    const struct meta_query query = { .type = META_QRY_CLUSTER };
+    arena_init(&arena, MAP_ARENA_BYTES);
+    enum errc rc = wait_query(&server->meta, server->completions, &arena, &op, &query, e);
+    if (rc == ERRC_OK) {
+        rc = step(server, &op.cluster, e);
+    }
+    meta_op_release(&op);
+    arena_done(&arena);
+    return rc;
+}
+
+static enum errc dirs_register(struct server *server, const struct meta_cluster_reply *map, struct error *e)
+{
+    enum errc rc = ERRC_OK;
+    for (unsigned i = 0; i < server->dirs.count && rc == ERRC_OK; i++) {
+        if (server->dirs.dirs[i].kind == DATA_DIR_KNOWN) {
+            rc = dir_register(server, map, &server->dirs.dirs[i], e);
+        }
+    }
+    return rc;
+}
+
+enum errc server_disks_register(struct server *server, struct error *e)
+{
+    enum errc rc = with_map(server, dirs_register, e);
+    return rc == ERRC_OK ? with_map(server, groups_make, e) : rc;
+}
+
+/* ---- replacement ---- */
+
+static bool disk_is_here(const struct server *server, struct disk_id id)
+{
+    return node_disk_state(server->node, id) == DISK_ONLINE || node_disk_state(server->node, id) == DISK_FULL;
+}
+
+/* The lost disk that `path` stands for: named, recorded at that path, or the only one that is missing. */
+static enum errc lost_disk_choose(const struct server *server, const struct meta_cluster_reply *map, const char *path,
+                                  const char *for_disk, struct disk_id *ret_lost, struct error *e)
+{
+    unsigned lost_count = 0;
+    struct disk_id lost = { { 0 } };
+    struct disk_id named = { { 0 } };
+    if (for_disk != NULL && !id_from_hex(for_disk, strlen(for_disk), named.bytes)) {
+        return error_set(e, ERRC_INVALID, "'%s' is not a disk id: see 'cairn disk list'", for_disk);
+    }
+    for (uint32_t i = 0; i < map->disk_count; i++) {
+        const struct meta_disk *disk = &map->disks[i];
+        if (disk->state == META_DISK_REMOVED || disk_is_here(server, disk->id)) {
+            continue;
+        }
+        if (for_disk != NULL ? disk_id_equal(disk->id, named) : slice_equal_str(disk->path, path)) {
+            *ret_lost = disk->id;
+            return ERRC_OK;
+        }
+        lost_count++;
+        lost = disk->id;
+    }
+    if (for_disk != NULL) {
+        return error_set(e, ERRC_INVALID, "disk %s is not a lost disk of this server", for_disk);
+    }
+    if (lost_count != 1) {
+        return error_set(e, ERRC_INVALID, lost_count == 0 ? "no disk is missing"
+                                                          : "%u disks are missing: name one with --for DISK-ID",
+                         lost_count);
+    }
+    *ret_lost = lost;
+    return ERRC_OK;
+}
+
+static struct data_dir *dir_slot(struct server *server, const char *path)
+{
+    for (unsigned i = 0; i < server->dirs.count; i++) {
+        if (strcmp(server->dirs.dirs[i].path, path) == 0) {
+            return &server->dirs.dirs[i];
+        }
+    }
+    return NULL;
+}
+
+/* Formats the DIR and gives it to the node and to the metadata mirrors; nothing refers to it before DISK_PUT. */
+static enum errc dir_adopt(struct server *server, struct data_dir *dir, struct disk_id lost, struct error *e)
+{
+    env_random(server->env, dir->disk.bytes, ID_BYTES);
+    enum errc rc = data_dir_prepare(server->env, dir, e);
+    rc = rc == ERRC_OK ? credentials_write(server->env, dir->path, &server->credentials, e) : rc;
+    rc = rc == ERRC_OK ? data_dir_format(server->env, dir, server->dirs.cluster, e) : rc;
+    const struct node_disk_config config = { .id = dir->disk, .path = dir->path };
+    rc = rc == ERRC_OK ? node_disk_add(server->node, &config, e) : rc;
+    rc = rc == ERRC_OK ? disk_put(server, dir, lost, e) : rc;
+    if (rc == ERRC_OK) {
+        voter_mirror_replace(server->voter, lost, dir->disk, dir->path);
+        cluster_map_refresh(server->map, NULL, NULL);
+    }
+    return rc;
+}
+
+enum errc server_disk_replace(struct server *server, const char *path, const char *for_disk, struct disk_id *ret_new,
+                              struct disk_id *ret_replaced, struct error *e)
+{
+    struct arena arena;
+    struct meta_op op;
+    const struct meta_query query = { .type = META_QRY_CLUSTER };
+    struct disk_id lost = { { 0 } };
+    arena_init(&arena, MAP_ARENA_BYTES);
+    enum errc rc = wait_query(&server->meta, server->completions, &arena, &op, &query, e);
+    rc = rc == ERRC_OK ? lost_disk_choose(server, &op.cluster, path, for_disk, &lost, e) : rc;
+    meta_op_release(&op);
+    arena_done(&arena);
+    if (rc != ERRC_OK) {
+        return rc;
+    }
+    struct data_dirs looked;
+    rc = data_dirs_open(server->env, &path, 1, &looked, e);
+    if (rc != ERRC_OK) {
+        return rc;
+    }
+    struct data_dir *dir = dir_slot(server, looked.dirs[0].path);
+    if (looked.dirs[0].kind != DATA_DIR_EMPTY && looked.dirs[0].kind != DATA_DIR_ABSENT) {
+        rc = error_set(e, ERRC_INVALID, "'%s' is not empty", path);
+        data_dirs_close(&looked);
+        return rc;
+    }
+    if (dir == NULL && server->dirs.count < SERVER_DIRS_MAX) {
+        dir = &server->dirs.dirs[server->dirs.count++];
+    } else if (dir != NULL) {
+        if (dir->lock != NULL) {
+            server->env->vt->close(server->env, dir->lock);
+        }
+        mem_free(dir->path);
+    } else {
+        data_dirs_close(&looked);
+        return error_set(e, ERRC_LIMIT, "at most %d directories", SERVER_DIRS_MAX);
+    }
+    *dir = looked.dirs[0]; /* path and lock move over */
+    looked.dirs[0] = (struct data_dir){ 0 };
+    data_dirs_close(&looked);
+    rc = dir_adopt(server, dir, lost, e);
+    *ret_new = dir->disk;
+    *ret_replaced = lost;
+    return rc;
+}

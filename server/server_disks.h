@@ -1,0 +1,21 @@
+/*
+ * server_disks - what the cluster map says of this server's DIRs: joins, groups, the recorded code, replacement.
+ */
+#ifndef SERVER_SERVER_DISKS_H
+#define SERVER_SERVER_DISKS_H
+
+#include "common/base/error.h"
+#include "common/base/id.h"
+
+struct server;
+
+/* Reads the recorded code (class_k, class_m), or records the asked or default one. `first`: nothing is recorded yet. */
+MUST_CHECK enum errc server_class_settle(struct server *server, struct error *e);
+/* Puts every DIR with a superblock into the map (new id, or a changed path), and makes the groups that are
+ * missing. Refuses a disk that was replaced. */
+MUST_CHECK enum errc server_disks_register(struct server *server, struct error *e);
+/* `cairn disk replace`: formats the empty DIR `path` and lets it take over the places of a lost disk. Blocking. */
+MUST_CHECK enum errc server_disk_replace(struct server *server, const char *path, const char *for_disk,
+                                         struct disk_id *ret_new, struct disk_id *ret_replaced, struct error *e);
+
+#endif

@@ -1,0 +1,651 @@
+/*
+ * The order of start-up (a crash at each step: server/README.md):
+ *   1 look at every DIR and lock it   2 keys   3 voter   4 superblocks of new DIRs   5 storage node
+ *   6 map, groups, recorded code      7 session and background work   8 gateway   9 listeners
+ */
+#include "server/server_lifecycle.h"
+
+#include "common/base/mem.h"
+#include "common/io/log.h"
+#include "server/admin_api.h"
+#include "server/server.h"
+#include "server/server_background.h"
+#include "server/server_disks.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define QUERY_THREADS 2
+#define DRAIN_MS 30000
+#define CALL_TIMEOUT_MS 30000
+#define DISK_START_TIMEOUT_MS 60000
+
+/* ---- step 2: keys ---- */
+
+/* The newest generation among the DIRs. */
+static enum errc credentials_find(struct server *server, struct error *e)
+{
+    struct error why = ERROR_INIT;
+    for (unsigned i = 0; i < server->dirs.count; i++) {
+        struct credentials found;
+        struct error problem = ERROR_INIT;
+        if (server->dirs.dirs[i].kind != DATA_DIR_KNOWN) {
+            continue;
+        }
+        enum errc rc = credentials_read(server->env, server->dirs.dirs[i].path, &found, &problem);
+        if (rc == ERRC_FORMAT) {
+            return error_set(e, rc, "%s", problem.text);
+        }
+        if (rc != ERRC_OK || !cluster_id_equal(found.cluster, server->dirs.cluster)) {
+            why = rc != ERRC_OK ? problem : why;
+            continue;
+        }
+        if (found.generation > server->credentials.generation) {
+            server->credentials = found;
+        }
+        mem_wipe(&found, sizeof(found));
+    }
+    if (server->credentials.generation == 0) {
+        return error_set(e, ERRC_CORRUPT, "no directory has readable credentials (%s)",
+                         why.code != ERRC_OK ? why.text : "none found");
+    }
+    return ERRC_OK;
+}
+
+/* Keys given in the environment: taken at the first start, rotated to later. */
+static enum errc credentials_from_environment(struct server *server, bool *ret_changed, struct error *e)
+{
+    const char *access_key = getenv("CAIRN_ROOT_ACCESS_KEY");
+    const char *secret_key = getenv("CAIRN_ROOT_SECRET_KEY");
+    *ret_changed = false;
+    if (access_key == NULL && secret_key == NULL) {
+        return ERRC_OK;
+    }
+    if (access_key == NULL || secret_key == NULL) {
+        return error_set(e, ERRC_INVALID, "CAIRN_ROOT_ACCESS_KEY and CAIRN_ROOT_SECRET_KEY go together");
+    }
+    enum errc rc = credentials_check(access_key, secret_key, e);
+    if (rc != ERRC_OK) {
+        return rc;
+    }
+    struct credentials *credentials = &server->credentials;
+    if (slice_equal_str(slice_str(access_key), credentials->access_key) &&
+        slice_equal_str(slice_str(secret_key), credentials->secret_key)) {
+        return ERRC_OK;
+    }
+    memcpy(credentials->access_key, access_key, strlen(access_key) + 1);
+    memcpy(credentials->secret_key, secret_key, strlen(secret_key) + 1);
+    *ret_changed = true;
+    return ERRC_OK;
+}
+
+static enum errc credentials_store(struct server *server, struct error *e)
+{
+    for (unsigned i = 0; i < server->dirs.count; i++) {
+        const struct data_dir *dir = &server->dirs.dirs[i];
+        if (dir->lock == NULL) {
+            continue; /* absent or lost */
+        }
+        enum errc rc = credentials_write(server->env, dir->path, &server->credentials, e);
+        if (rc != ERRC_OK) {
+            return rc;
+        }
+    }
+    return ERRC_OK;
+}
+
+static enum errc start_credentials_first(struct server *server, struct error *e)
+{
+    bool given = false;
+    env_random(server->env, server->dirs.cluster.bytes, ID_BYTES);
+    credentials_generate(server->env, server->dirs.cluster, &server->credentials);
+    enum errc rc = credentials_from_environment(server, &given, e);
+    for (unsigned i = 0; i < server->dirs.count && rc == ERRC_OK; i++) {
+        rc = data_dir_prepare(server->env, &server->dirs.dirs[i], e);
+        env_random(server->env, server->dirs.dirs[i].disk.bytes, ID_BYTES);
+    }
+    rc = rc == ERRC_OK ? credentials_store(server, e) : rc;
+    server->print_keys = !given;
+    return rc;
+}
+
+/* New DIRs of a known data set join unless a known disk is missing: then they wait for `cairn disk replace`. */
+static enum errc start_credentials_again(struct server *server, struct error *e)
+{
+    bool rotated = false;
+    enum errc rc = credentials_find(server, e);
+    rc = rc == ERRC_OK ? credentials_from_environment(server, &rotated, e) : rc;
+    if (rc == ERRC_OK && rotated) {
+        server->credentials.generation++;
+        rc = credentials_store(server, e);
+        LOG_WARN(log_event("root_keys_rotated"), log_text("access_key", server->credentials.access_key),
+                 log_u64("generation", server->credentials.generation));
+        return rc;
+    }
+    /* A DIR that missed the last rotation, or was damaged, gets the newest keys now. */
+    for (unsigned i = 0; i < server->dirs.count && rc == ERRC_OK; i++) {
+        struct credentials found = { .generation = 0 };
+        const struct data_dir *dir = &server->dirs.dirs[i];
+        if (dir->kind == DATA_DIR_KNOWN &&
+            (credentials_read(server->env, dir->path, &found, NULL) != ERRC_OK ||
+             found.generation != server->credentials.generation) &&
+            credentials_write(server->env, dir->path, &server->credentials, NULL) != ERRC_OK) {
+            LOG_WARN(log_event("credentials_not_written"), log_text("path", dir->path));
+        }
+        mem_wipe(&found, sizeof(found));
+    }
+    return rc;
+}
+
+static enum errc start_credentials(struct server *server, struct error *e)
+{
+    return server->first_start ? start_credentials_first(server, e) : start_credentials_again(server, e);
+}
+
+/* Identities of the S3 and admin ports: the root keys, fixed while the process runs. Any thread. */
+bool server_identity_find(void *data, struct slice access_key, struct auth_identity *ret_identity)
+{
+    const struct server *server = data;
+    const char *secret = server->credentials.secret_key;
+    if (!slice_equal_str(access_key, server->credentials.access_key)) {
+        return false;
+    }
+    *ret_identity = (struct auth_identity){ .secret_len = strlen(secret), .is_root = true };
+    memcpy(ret_identity->secret, secret, ret_identity->secret_len);
+    return true;
+}
+
+/* ---- step 1: directories ---- */
+
+static enum errc start_dirs(struct server *server, struct error *e)
+{
+    const struct server_options *options = &server->options;
+    enum errc rc = data_dirs_open(server->env, options->dirs, options->dir_count, &server->dirs, e);
+    if (rc != ERRC_OK) {
+        return rc;
+    }
+    server->first_start = server->dirs.known_count == 0;
+    if (!server->first_start) {
+        return ERRC_OK;
+    }
+    uint8_t k = options->erasure_k;
+    uint8_t m = options->erasure_m;
+    if (!options->has_erasure) {
+        server_erasure_default(server->dirs.count, &k, &m);
+    }
+    if ((unsigned)k + m > server->dirs.count) {
+        return error_set(e, ERRC_INVALID, "--erasure %u+%u needs %u directories, %u are given: '%s' is the last", k, m, k + m,
+                         server->dirs.count, server->dirs.dirs[server->dirs.count - 1].path);
+    }
+    server->class_k = k;
+    server->class_m = m;
+    return ERRC_OK;
+}
+
+/* ---- step 3: metadata ---- */
+
+static enum errc start_executors(struct server *server, struct error *e)
+{
+    struct env *env = server->env;
+    (void)e;
+    server->meta_executor = env->vt->executor_create(env, "meta", 1);
+    server->query_pool = env->vt->executor_create(env, "meta-read", QUERY_THREADS);
+    server->completions = env->vt->executor_create(env, "server", 1);
+    server->admin_jobs = env->vt->executor_create(env, "admin", 1);
+    return ERRC_OK;
+}
+
+/* ---- step 4: superblocks ---- */
+
+static enum errc start_format(struct server *server, struct error *e)
+{
+    enum errc rc = ERRC_OK;
+    for (unsigned i = 0; i < server->dirs.count && rc == ERRC_OK && server->first_start; i++) {
+        rc = data_dir_format(server->env, &server->dirs.dirs[i], server->dirs.cluster, e);
+    }
+    return rc;
+}
+
+/* ---- step 5: storage node ---- */
+
+void server_disk_path(struct server *server, struct disk_id disk, char ret_path[SERVER_PATH_BYTES])
+{
+    ret_path[0] = '\0';
+    (void)pthread_mutex_lock(&server->dirs_lock);
+    for (unsigned i = 0; i < server->dirs.count; i++) {
+        if (disk_id_equal(server->dirs.dirs[i].disk, disk)) {
+            (void)snprintf(ret_path, SERVER_PATH_BYTES, "%s", server->dirs.dirs[i].path);
+        }
+    }
+    (void)pthread_mutex_unlock(&server->dirs_lock);
+}
+
+static const char *disk_state_text(enum disk_state state)
+{
+    return state == DISK_ONLINE ? "online" : state == DISK_FULL ? "full" : state == DISK_FENCED ? "fenced" : "absent";
+}
+
+/* On `completions`. */
+static void on_disk_state(void *data, struct disk_id disk, enum disk_state state, const char *reason)
+{
+    struct server *server = data;
+    char path[SERVER_PATH_BYTES];
+    char id[ID_HEX_BYTES];
+    server_disk_path(server, disk, path);
+    id_hex(disk.bytes, id);
+    if (state == DISK_FENCED) {
+        LOG_ERROR(log_event("disk_fenced"), log_text("path", path), log_text("disk", id), log_text("reason", reason));
+        voter_mirror_failed(server->voter, disk, reason);
+    } else {
+        LOG_INFO(log_event("disk_state"), log_text("path", path), log_text("disk", id),
+                 log_text("state", disk_state_text(state)));
+    }
+    cluster_map_disk_state(server->map, disk, (uint8_t)state, 0, 0);
+    struct server_background *background = atomic_load(&server->background);
+    if (background != NULL) {
+        background_disk_changed(background, disk, state == DISK_ONLINE || state == DISK_FULL);
+    }
+}
+
+static void on_corrupt(void *data, struct disk_id disk, struct extent_id extent, uint8_t index)
+{
+    struct server *server = data;
+    char path[SERVER_PATH_BYTES];
+    char id[ID_HEX_BYTES];
+    server_disk_path(server, disk, path);
+    id_hex(extent.bytes, id);
+    LOG_ERROR(log_event("shard_corrupt"), log_text("path", path), log_text("extent", id), log_u64("shard", index));
+    struct server_background *background = atomic_load(&server->background);
+    if (background != NULL) {
+        background_shard_corrupt(background, extent, index);
+    }
+}
+
+/* Waits until each disk has said what became of it; a disk that does not answer in time is simply not there yet. */
+static void disks_await(struct server *server)
+{
+    uint64_t deadline_ns = env_now_ns(server->env) + (uint64_t)DISK_START_TIMEOUT_MS * 1000000;
+    for (unsigned i = 0; i < server->dirs.count; i++) {
+        const struct data_dir *dir = &server->dirs.dirs[i];
+        while (dir->kind == DATA_DIR_KNOWN && node_disk_state(server->node, dir->disk) == DISK_ABSENT &&
+               env_now_ns(server->env) < deadline_ns) {
+            (void)usleep(2000); /* start-up only */
+        }
+    }
+}
+
+static enum errc start_node(struct server *server, struct error *e)
+{
+    struct node_disk_config disks[SERVER_DIRS_MAX];
+    unsigned count = 0;
+    for (unsigned i = 0; i < server->dirs.count; i++) {
+        const struct data_dir *dir = &server->dirs.dirs[i];
+        if (dir->kind == DATA_DIR_KNOWN) {
+            disks[count++] = (struct node_disk_config){ .id = dir->disk, .path = dir->path };
+        }
+    }
+    const struct cluster_map_config map = { .env = server->env, .executor = server->completions,
+                                            .meta = &server->meta, .cluster = server->dirs.cluster };
+    const struct node_config node = {
+        .env = server->env, .kv_factory = kv_factory_rocksdb(), .home = server->completions,
+        .cluster = server->dirs.cluster, .callbacks = { on_disk_state, on_corrupt, server },
+        .disk_count = count, .disks = disks,
+    };
+    memcpy(server->node_id.bytes, server->dirs.cluster.bytes, ID_BYTES); /* one node, named like its cluster */
+    server->map = cluster_map_create(&map);
+    enum errc rc = node_open(&node, &server->node, e);
+    if (rc == ERRC_OK) {
+        cluster_map_add_node(server->map, server->node_id, node_channel(server->node));
+        disks_await(server);
+    }
+    return rc;
+}
+
+/* ---- step 6: map ---- */
+
+struct join_view {
+    bool missing;           /* a disk of the map is not in service here */
+    bool recorded[SERVER_DIRS_MAX]; /* the DIR's path is that of a missing disk */
+};
+
+static void join_look(struct server *server, const struct meta_cluster_reply *map, struct join_view *view)
+{
+    for (uint32_t i = 0; i < map->disk_count; i++) {
+        const struct meta_disk *disk = &map->disks[i];
+        if (disk->state == META_DISK_REMOVED || node_disk_state(server->node, disk->id) != DISK_ABSENT) {
+            continue;
+        }
+        view->missing = true;
+        for (unsigned d = 0; d < server->dirs.count; d++) {
+            view->recorded[d] = view->recorded[d] || slice_equal_str(disk->path, server->dirs.dirs[d].path);
+        }
+    }
+}
+
+static enum errc dir_join(struct server *server, struct data_dir *dir, struct error *e)
+{
+    env_random(server->env, dir->disk.bytes, ID_BYTES);
+    enum errc rc = data_dir_prepare(server->env, dir, e);
+    rc = rc == ERRC_OK ? credentials_write(server->env, dir->path, &server->credentials, e) : rc;
+    rc = rc == ERRC_OK ? data_dir_format(server->env, dir, server->dirs.cluster, e) : rc;
+    if (rc == ERRC_OK) {
+        const struct node_disk_config config = { .id = dir->disk, .path = dir->path };
+        rc = node_disk_add(server->node, &config, e);
+    }
+    return rc;
+}
+
+/* Empty DIRs of a known data set join as new disks, unless a known disk is missing: then an empty DIR may be
+ * its freshly mounted replacement, and only `cairn disk replace` says so. */
+static enum errc start_joins(struct server *server, struct error *e)
+{
+    struct join_view view = { .missing = false };
+    struct arena arena;
+    struct meta_op op;
+    const struct meta_query query = { .type = META_QRY_CLUSTER };
+    arena_init(&arena, 1u << 20);
+    enum errc rc = wait_query(&server->meta, server->completions, &arena, &op, &query, e);
+    if (rc == ERRC_OK) {
+        join_look(server, &op.cluster, &view);
+    }
+    meta_op_release(&op);
+    arena_done(&arena);
+    for (unsigned i = 0; i < server->dirs.count && rc == ERRC_OK && !server->first_start; i++) {
+        struct data_dir *dir = &server->dirs.dirs[i];
+        if (dir->kind == DATA_DIR_UNREADABLE) {
+            LOG_ERROR(log_event("dir_unreadable"), log_text("path", dir->path), log_error_of(&dir->problem),
+                      log_text("note", "starting without it"));
+        } else if (dir->kind == DATA_DIR_ABSENT || (dir->kind == DATA_DIR_EMPTY && view.missing)) {
+            LOG_ERROR(log_event(dir->kind == DATA_DIR_ABSENT ? "dir_missing" : "dir_empty"),
+                      log_text("path", dir->path),
+                      log_text("note", dir->kind == DATA_DIR_ABSENT
+                                           ? "starting without it"
+                                           : "a known disk is missing: 'cairn disk replace' adopts this directory"));
+        } else if (dir->kind == DATA_DIR_EMPTY) {
+            rc = dir_join(server, dir, e);
+        }
+    }
+    disks_await(server);
+    return rc;
+}
+
+static void on_refreshed(void *data, enum errc status)
+{
+    waiter_wake(data, status);
+}
+
+static enum errc start_map(struct server *server, struct error *e)
+{
+    enum errc rc = server_class_settle(server, e);
+    rc = rc == ERRC_OK ? server_disks_register(server, e) : rc;
+    if (rc != ERRC_OK) {
+        return rc;
+    }
+    struct waiter waiter;
+    waiter_init(&waiter);
+    cluster_map_refresh(server->map, on_refreshed, &waiter);
+    rc = waiter_wait(&waiter);
+    return rc == ERRC_OK ? rc : error_set(e, rc, "reading the cluster map: %s", errc_text(rc));
+}
+
+/* ---- step 7: session and background work ---- */
+
+static enum errc start_session(struct server *server, struct error *e)
+{
+    const struct session_config config = { .env = server->env, .executor = server->completions, .meta = &server->meta,
+                                           .node = server->node_id };
+    const struct data_config data = data_config_default();
+    struct waiter waiter;
+    server->session = session_create(&config);
+    data_store_init(&server->store, server->env, &data, &server->meta, server->session, server->map);
+    waiter_init(&waiter);
+    session_open(server->session, on_refreshed, &waiter);
+    enum errc rc = waiter_wait(&waiter);
+    if (rc != ERRC_OK) {
+        return error_set(e, rc, "opening the session: %s", errc_text(rc));
+    }
+    atomic_store(&server->background, background_start(server));
+    return ERRC_OK;
+}
+
+/* ---- step 8: gateway ---- */
+
+static void key_derive(const struct server *server, const char *purpose, uint8_t *ret_key, size_t len)
+{
+    uint8_t mac[SHA256_BYTES];
+    hmac_sha256(slice_of(server->credentials.cluster_secret, CLUSTER_SECRET_BYTES), slice_str(purpose), mac);
+    memcpy(ret_key, mac, len);
+    mem_wipe(mac, sizeof(mac));
+}
+
+static void on_access(void *data, const struct gateway_access *access)
+{
+    (void)data;
+    struct enc line = ENC_INIT;
+    gateway_access_format(&line, access);
+    enc_u8(&line, '\n');
+    log_raw(enc_slice(&line));
+    enc_free(&line);
+}
+
+static enum errc start_gateway(struct server *server, struct error *e)
+{
+    const struct server_options *options = &server->options;
+    for (unsigned i = 0; i < options->domain_count; i++) {
+        server->domains[i] = slice_str(options->domains[i]);
+    }
+    server->s3_config = (struct s3_config){ server->domains, options->domain_count, slice_str(options->region) };
+    server->admin_auth = (struct auth_config){ .identities = { server_identity_find, server },
+                                               .region = server->s3_config.region, .any_region = true };
+    struct gateway_config config = {
+        .env = server->env, .store = &server->store, .s3 = server->s3_config,
+        .identities = { server_identity_find, server }, .any_region = options->any_region,
+        .class_k = server->class_k, .class_m = server->class_m, .loop_count = server->loop_count,
+        .access_log = on_access, .access_log_data = server,
+    };
+    key_derive(server, "version id", config.version_key, sizeof(config.version_key));
+    key_derive(server, "list token", config.token_key, sizeof(config.token_key));
+    server->version_cipher = block_cipher_create(config.version_key);
+    server->gateway = gateway_create(&config);
+    mem_wipe(config.version_key, sizeof(config.version_key));
+    mem_wipe(config.token_key, sizeof(config.token_key));
+    return server->gateway != NULL ? ERRC_OK : error_set(e, ERRC_INTERNAL, "the gateway cannot be made");
+}
+
+/* ---- step 9: listeners ---- */
+
+static enum errc loops_start(struct server *server, struct error *e)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    unsigned count = server->options.threads > 0 ? server->options.threads : cores > 0 ? (unsigned)cores : 1;
+    count = count < SERVER_LOOPS_MAX ? count : SERVER_LOOPS_MAX;
+    enum errc rc = ERRC_OK;
+    for (unsigned i = 0; i < count && rc == ERRC_OK; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof(name), "s3-%u", i);
+        rc = loop_create(server->env, name, &server->loops[i], e);
+        server->loop_count += rc == ERRC_OK ? 1 : 0;
+        rc = rc == ERRC_OK ? loop_start(server->loops[i], e) : rc;
+    }
+    rc = rc == ERRC_OK ? loop_create(server->env, "admin-loop", &server->admin_loop, e) : rc;
+    return rc == ERRC_OK ? loop_start(server->admin_loop, e) : rc;
+}
+
+static enum errc start_listeners(struct server *server, struct error *e)
+{
+    const struct server_options *options = &server->options;
+    if (options->tls_cert != NULL) {
+        enum errc rc = http_tls_open(options->tls_cert, options->tls_key, &server->tls, e);
+        if (rc != ERRC_OK) {
+            return rc;
+        }
+    }
+    enum errc rc = http_admin_create(server->admin_loop, options->admin_listen.host, options->admin_listen.port,
+                                     server->tls, &server->admin, e);
+    if (rc == ERRC_OK) {
+        admin_api_register(server, server->admin);
+        rc = http_admin_start(server->admin, e);
+    }
+    if (rc != ERRC_OK) {
+        return rc;
+    }
+    const struct http_front_options front = {
+        .env = server->env, .loops = server->loops, .loop_count = server->loop_count,
+        .address = options->s3_listen.host, .port = options->s3_listen.port, .tls = server->tls,
+        .handler = gateway_handler(server->gateway),
+    };
+    return http_front_start(&front, &server->front, e);
+}
+
+/* What a person at the terminal wants to know, once. Keys go to standard output only, never to the log. */
+static void banner_print(const struct server *server)
+{
+    const char *scheme = server->tls != NULL ? "https" : "http";
+    const char *host = server->options.s3_listen.host;
+    bool v6 = strchr(host, ':') != NULL;
+    (void)printf("Cairn %s serves S3 on %s://%s%s%s:%u\n", CAIRN_VERSION, scheme, v6 ? "[" : "", host, v6 ? "]" : "",
+                 http_front_port(server->front));
+    host = server->options.admin_listen.host;
+    v6 = strchr(host, ':') != NULL;
+    (void)printf("  admin, health, metrics  %s://%s%s%s:%u\n", scheme, v6 ? "[" : "", host, v6 ? "]" : "",
+                 http_admin_port(server->admin));
+    (void)printf("  directories             %u, new buckets use %u+%u%s\n", server->dirs.count, server->class_k,
+                 server->class_m, server->class_m > 0 ? "" : ": NO REDUNDANCY");
+    (void)printf("  region                  %s\n", server->options.region);
+    (void)printf("  access key              %s\n", server->credentials.access_key);
+    if (server->print_keys) {
+        (void)printf("  secret key              %s\n"
+                     "                          (shown only now; kept in the file `credentials` of every directory)\n",
+                     server->credentials.secret_key);
+    }
+    if (server->class_m == 0) {
+        (void)printf("WARNING: one directory, 1+0: a lost or damaged disk loses data. Give more directories.\n");
+        LOG_WARN(log_event("no_redundancy"), log_text("note", "one disk holds the only copy of everything"));
+    }
+    (void)fflush(stdout);
+}
+
+/* ---- start, reload, stop ---- */
+
+enum errc server_start(const struct server_options *options, struct server **ret_server, struct error *e)
+{
+    static enum errc (*const steps[])(struct server *server, struct error *e) = {
+        start_dirs, start_credentials, start_executors, start_voter, start_format, start_node,
+        start_joins, start_map, start_session, loops_start, start_gateway, start_listeners,
+    };
+    struct server *server = mem_zalloc(sizeof(*server));
+    server->env = env_real();
+    server->options = *options;
+    (void)pthread_mutex_init(&server->dirs_lock, NULL);
+    enum errc rc = ERRC_OK;
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]) && rc == ERRC_OK; i++) {
+        rc = steps[i](server, e);
+    }
+    if (rc != ERRC_OK) {
+        (void)server_stop(server); /* the cause is in e */
+        return rc;
+    }
+    atomic_store(&server->ready, true);
+    banner_print(server);
+    *ret_server = server;
+    return ERRC_OK;
+}
+
+void server_reload(struct server *server)
+{
+    struct error e = ERROR_INIT;
+    if (server->tls == NULL) {
+        return;
+    }
+    if (http_tls_reload(server->tls, &e) != ERRC_OK) {
+        LOG_ERROR(log_event("tls_reload_failed"), log_error_of(&e));
+    } else {
+        LOG_INFO(log_event("tls_reloaded"));
+    }
+}
+
+static void on_ended(void *data)
+{
+    waiter_wake(data, ERRC_OK);
+}
+
+static void stop_listeners(struct server *server)
+{
+    struct waiter waiter;
+    if (server->front != NULL) {
+        waiter_init(&waiter);
+        http_front_drain(server->front, DRAIN_MS, on_ended, &waiter);
+        (void)waiter_wait(&waiter);
+        http_front_destroy(server->front);
+    }
+    if (server->admin != NULL) {
+        waiter_init(&waiter);
+        http_admin_close(server->admin, on_ended, &waiter);
+        (void)waiter_wait(&waiter);
+        http_admin_destroy(server->admin);
+    }
+}
+
+static void stop_services(struct server *server)
+{
+    struct waiter waiter;
+    struct server_background *background = atomic_exchange(&server->background, NULL);
+    background_stop(background);
+    if (server->session != NULL) {
+        waiter_init(&waiter);
+        session_close(server->session, on_refreshed, &waiter);
+        (void)waiter_wait(&waiter); /* a session that stays open is closed at the next start */
+        session_destroy(server->session);
+    }
+    if (server->node != NULL) {
+        waiter_init(&waiter);
+        node_close(server->node, on_ended, &waiter);
+        (void)waiter_wait(&waiter);
+    }
+    if (server->voter != NULL) {
+        waiter_init(&waiter);
+        voter_close(server->voter, on_ended, &waiter);
+        (void)waiter_wait(&waiter);
+    }
+}
+
+static void executor_end(struct executor *executor)
+{
+    if (executor != NULL) {
+        executor_destroy(executor);
+    }
+}
+
+enum errc server_stop(struct server *server)
+{
+    atomic_store(&server->ready, false);
+    stop_listeners(server);
+    executor_end(server->admin_jobs);
+    for (unsigned i = 0; i < server->loop_count; i++) {
+        loop_stop(server->loops[i]);
+        loop_destroy(server->loops[i]);
+    }
+    if (server->admin_loop != NULL) {
+        loop_stop(server->admin_loop);
+        loop_destroy(server->admin_loop);
+    }
+    gateway_destroy(server->gateway);
+    stop_services(server);
+    if (server->map != NULL) {
+        cluster_map_destroy(server->map);
+    }
+    executor_end(server->query_pool);
+    executor_end(server->meta_executor);
+    executor_end(server->completions);
+    block_cipher_destroy(server->version_cipher);
+    if (server->tls != NULL) {
+        http_tls_close(server->tls);
+    }
+    data_dirs_close(&server->dirs);
+    mem_wipe(&server->credentials, sizeof(server->credentials));
+    (void)pthread_mutex_destroy(&server->dirs_lock);
+    mem_free(server);
+    return ERRC_OK;
+}
