@@ -198,12 +198,11 @@ enum errc codec_verify(const struct extent_code *code, size_t cell_bytes, const 
     if (rc != ERRC_OK) {
         return rc;
     }
-    uint8_t *made = mem_aligned(64, (size_t)CODE_SHARDS_MAX * VERIFY_BYTES);
+    _Alignas(64) uint8_t made[CODE_M_MAX * VERIFY_BYTES];
     for (size_t at = 0; at < cell_bytes && rc == ERRC_OK; at += VERIFY_BYTES) {
         size_t len = cell_bytes - at < VERIFY_BYTES ? cell_bytes - at : VERIFY_BYTES;
         rc = verify_piece(&decoder, cells, at, len, made) ? ERRC_OK : ERRC_CORRUPT;
     }
-    mem_free(made);
     return rc;
 }
 

@@ -386,6 +386,7 @@ enum errc cluster_map_place(struct cluster_map *map, struct extent_id id, uint8_
         unsigned shards = (unsigned)placed.k + placed.m;
         placement_positions(id, group->disk_count, usable, shards, positions);
         placed.group = group->id;
+        placed.revision = map->revision;
         placed.smaller = placed.k != k || placed.m != m;
         for (unsigned i = 0; i < shards; i++) {
             shard_fill(map, group, positions[i], env_now_ns(map->config.env), &placed.shards[i]);

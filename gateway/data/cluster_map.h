@@ -36,6 +36,7 @@ struct cluster_map_placement {
     uint32_t group;
     uint8_t k, m;                  /* k + m shards, wholly writable */
     bool smaller;                  /* than asked for: counts as degraded */
+    uint64_t revision;             /* of the map that it was placed by */
     struct cluster_map_shard shards[CODE_SHARDS_MAX];
 };
 

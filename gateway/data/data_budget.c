@@ -32,6 +32,13 @@ bool data_budget_take(struct data_budget *budget, uint64_t bytes, struct data_bu
     return granted;
 }
 
+void data_budget_force(struct data_budget *budget, uint64_t bytes)
+{
+    data_lock_take(&budget->lock);
+    budget->used_bytes += bytes;
+    data_lock_give(&budget->lock);
+}
+
 void data_budget_give(struct data_budget *budget, uint64_t bytes)
 {
     struct list granted;

@@ -31,6 +31,8 @@ void data_budget_init(struct data_budget *budget, uint64_t limit_bytes);
 /* True: `bytes` are the caller's. False: `wait` is queued and its task will be posted WITH the bytes already taken. A
  * request larger than the limit is granted when nothing else is held, so that it cannot wait for ever. */
 bool data_budget_take(struct data_budget *budget, uint64_t bytes, struct data_budget_wait *wait);
+/* Takes without waiting, over the limit if need be: for a stream that must finish what it holds. */
+void data_budget_force(struct data_budget *budget, uint64_t bytes);
 void data_budget_give(struct data_budget *budget, uint64_t bytes);
 /* True: off the queue, nothing was taken. False: the task is posted (or has run) and the bytes are held. */
 bool data_budget_cancel(struct data_budget *budget, struct data_budget_wait *wait);

@@ -11,7 +11,8 @@ struct data_config data_config_default(void)
         .put_bytes_max = 128u << 10,
         .write_window_bytes = 4u << 20,
         .read_window_bytes = 4u << 20,
-        .budget_bytes = 384u << 20,
+        .write_budget_bytes = 384u << 20,
+        .read_budget_bytes = 256u << 20,
         .call_timeout_ms = 20000,
         .hedge_ms_min = 20,
         .verify_encode = true,
@@ -30,7 +31,8 @@ void data_store_init(struct data_store *store, struct env *env, const struct dat
     store->session = session;
     store->map = map;
     store->repair = NULL;
-    data_budget_init(&store->budget, config->budget_bytes);
+    data_budget_init(&store->write_budget, config->write_budget_bytes);
+    data_budget_init(&store->read_budget, config->read_budget_bytes);
     atomic_init(&store->read_latency_ns, 0);
     atomic_init(&store->reads_decoded, 0);
     atomic_init(&store->reads_hedged, 0);

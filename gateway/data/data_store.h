@@ -18,7 +18,8 @@ struct data_config {
     uint32_t put_bytes_max;       /* shards up to here go by one SHARD_PUT; at most SHARD_PUT_BYTES_MAX */
     uint32_t write_window_bytes;  /* data of one upload not yet taken by the nodes */
     uint32_t read_window_bytes;   /* read ahead of one download */
-    uint64_t budget_bytes;        /* buffers of all streams together */
+    uint64_t write_budget_bytes;  /* buffers of all uploads together */
+    uint64_t read_budget_bytes;   /* of all downloads: apart, or copies (which are both) could wait for one another */
     uint32_t call_timeout_ms;     /* of one call to a node */
     uint32_t hedge_ms_min;        /* parity is asked for no earlier than this after a slow shard */
     bool verify_encode;           /* decode a random k-subset after each encode and compare (erasure/README.md) */
@@ -38,7 +39,7 @@ struct data_store {
     struct metadata_client *meta;
     struct session *session;
     struct cluster_map *map;
-    struct data_budget budget;
+    struct data_budget write_budget, read_budget;
     struct data_repair_hook *repair; /* may be NULL */
     _Atomic uint64_t read_latency_ns; /* moving average of shard reads: the hedge delay grows from it */
     _Atomic uint64_t reads_decoded;   /* stripes that needed parity: metrics */

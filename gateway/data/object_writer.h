@@ -33,6 +33,7 @@ struct object_writer_result {         /* memory of the writer: valid until keep 
     uint8_t data_kind;                /* META_DATA_NONE (0 bytes), META_DATA_INLINE or META_DATA_EXTENTS */
     struct slice inline_bytes;
     uint64_t session;                 /* for the command; 0 without extents */
+    uint64_t map_revision;            /* for the command: of the oldest map that an extent was placed by; 0 without */
     uint32_t extent_count;            /* equal to the number of refs */
     const struct extent *extents;
     const struct extent_ref *refs;

@@ -406,6 +406,14 @@ void session_read_begin(struct session *session, struct session_read *read)
     data_lock_give(&session->lock);
 }
 
+void session_read_begin_at(struct session *session, struct session_read *read, uint64_t index)
+{
+    data_lock_take(&session->lock);
+    read->index = index;
+    list_append(&session->reads, &read->node);
+    data_lock_give(&session->lock);
+}
+
 void session_read_at(struct session *session, struct session_read *read, uint64_t index)
 {
     data_lock_take(&session->lock);

@@ -67,6 +67,8 @@ struct session_read {
 };
 
 void session_read_begin(struct session *session, struct session_read *read);
+/* Pins an index that another pin still holds: hands it on. */
+void session_read_begin_at(struct session *session, struct session_read *read, uint64_t index);
 void session_read_at(struct session *session, struct session_read *read, uint64_t index);
 void session_read_end(struct session *session, struct session_read *read);
 /* Oldest pinned index of this session's reads; UINT64_MAX: none runs. */

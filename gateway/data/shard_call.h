@@ -24,13 +24,12 @@ struct shard_call {
     uint64_t started_ns;
     unsigned shard;                            /* index */
     uint32_t first_cell, cell_count;           /* of reads and writes */
-    uint64_t tag;                              /* the owner's */
     enum errc status;                          /* of the answer */
     void *owner;                               /* NULL: detached */
     void (*done)(struct shard_call *call);     /* on the owner; the call must then be freed by shard_call_free() */
 };
 
-/* Made but not started: the owner fills shard, tag and payloads (shard_call_payload), encodes into head, starts. */
+/* Made but not started: the owner fills payloads (shard_call_payload), encodes into head, starts. */
 struct shard_call *shard_call_new(struct data_store *store, struct executor *executor, uint16_t method,
                                   const struct cluster_map_shard *where, unsigned shard, void *owner,
                                   void (*done)(struct shard_call *call));
