@@ -87,7 +87,7 @@ static bool admin_authenticate(struct server *server, struct http_admin_request 
                                  .header_count = req->header_count + 1, .is_tls = req->is_tls,
                                  .host = req->authority };
     enum s3_error code = s3_request_parse(view, &config, arena, &info);
-    if (code != S3_ERROR_NONE && code != S3_ERROR_NotImplemented && code != S3_ERROR_MethodNotAllowed) {
+    if (code != S3_ERROR_NONE && code != S3_ERROR_NOT_IMPLEMENTED && code != S3_ERROR_METHOD_NOT_ALLOWED) {
         return false; /* the path is no S3 route: those two codes leave the view complete */
     }
     info = (struct s3_error_info)S3_ERROR_INFO_INIT;

@@ -5,6 +5,7 @@
 #include "gateway/s3/s3_time.h"
 #include "server/admin_api.h"
 #include "server/server.h"
+#include "common/rpc/rpc_schema.h"
 
 #define EXPLAIN_ARENA_BYTES (4u << 20)
 

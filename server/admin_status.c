@@ -2,6 +2,7 @@
 #include "gateway/s3/s3_time.h"
 #include "server/admin_api.h"
 #include "server/server.h"
+#include "common/rpc/rpc_schema.h"
 #include "server/server_background.h"
 #include "server/server_disks.h"
 #include "common/base/mem.h"

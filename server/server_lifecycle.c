@@ -5,6 +5,7 @@
  */
 #include "server/server_lifecycle.h"
 
+#include "common/base/assert.h"
 #include "common/base/mem.h"
 #include "common/io/log.h"
 #include "server/admin_api.h"
@@ -420,14 +421,17 @@ static void key_derive(const struct server *server, const char *purpose, uint8_t
     mem_wipe(mac, sizeof(mac));
 }
 
+/* One line for each request, on its loop. */
 static void on_access(void *data, const struct gateway_access *access)
 {
     (void)data;
-    struct enc line = ENC_INIT;
-    gateway_access_format(&line, access);
-    enc_u8(&line, '\n');
-    log_raw(enc_slice(&line));
-    enc_free(&line);
+    LOG_ACCESS(log_event("request"), log_slice("id", access->request_id), log_slice("method", access->method),
+               log_text("op", s3_operation_name(access->operation)), log_slice("bucket", access->bucket),
+               log_slice("key", access->key), log_u64("status", access->status),
+               log_text("cut", access->cut ? "yes" : "no"), log_slice("code", access->error_code),
+               log_u64("received", access->received_bytes), log_u64("sent", access->sent_bytes),
+               log_ms_of_ns("ms", access->duration_us * 1000), log_slice("principal", access->principal),
+               log_text("peer", access->peer));
 }
 
 static enum errc start_gateway(struct server *server, struct error *e)
@@ -544,7 +548,8 @@ enum errc server_start(const struct server_options *options, struct server **ret
         rc = steps[i](server, e);
     }
     if (rc != ERRC_OK) {
-        (void)server_stop(server); /* the cause is in e */
+        enum errc stopped = server_stop(server);
+        ASSERT(stopped == ERRC_OK); /* the cause of rc is in e */
         return rc;
     }
     atomic_store(&server->ready, true);

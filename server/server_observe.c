@@ -79,8 +79,10 @@ static void data_write(struct server *server, struct enc *text)
         background_progress(background, &progress);
     }
     single(text, "cairn_buffers_bytes", "gauge", "Payload buffers in use.", buffer_live_bytes());
-    single(text, "cairn_stream_budget_used_bytes", "gauge", "Of the memory budget of all streams.",
-           data_budget_used(&server->store.budget));
+    single(text, "cairn_upload_budget_used_bytes", "gauge", "Of the memory budget of all uploads.",
+           data_budget_used(&server->store.write_budget));
+    single(text, "cairn_download_budget_used_bytes", "gauge", "Of the memory budget of all downloads.",
+           data_budget_used(&server->store.read_budget));
     single(text, "cairn_reads_decoded_total", "counter", "Stripes that were read with the help of parity.",
            atomic_load(&server->store.reads_decoded));
     single(text, "cairn_reads_hedged_total", "counter", "Reads that asked parity because a shard was slow.",
