@@ -66,6 +66,23 @@ enum s3_error object_record_read(struct request *r, struct object_record *ret_re
     return S3_ERROR_NONE;
 }
 
+struct slice object_record_inherit(struct request *r, const struct object_record *own, const struct meta_body *source)
+{
+    struct enc pairs = ENC_INIT;
+    struct meta_pair pair;
+    for (size_t at = 0; meta_pairs_next(source->headers, &at, &pair);) {
+        if (!slice_equal_str(pair.name, REDIRECT_HEADER)) {
+            meta_pairs_append(&pairs, pair.name, pair.value);
+        }
+    }
+    for (size_t at = 0; meta_pairs_next(own->headers, &at, &pair);) {
+        if (slice_equal_str(pair.name, REDIRECT_HEADER)) {
+            meta_pairs_append(&pairs, pair.name, pair.value);
+        }
+    }
+    return pairs_keep(r, &pairs);
+}
+
 enum s3_error object_conditions_read(struct request *r, bool allow_any, struct meta_conditions *ret)
 {
     struct s3_write_condition wanted;

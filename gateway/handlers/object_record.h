@@ -18,6 +18,9 @@ struct object_record {
 /* Reads and checks all headers that an upload may carry; refuses what is not offered. */
 MUST_CHECK enum s3_error object_record_read(struct request *r, struct object_record *ret_record);
 
+/* System headers of a copy that keeps its source's: all of them but the redirect, which is the request's own. */
+struct slice object_record_inherit(struct request *r, const struct object_record *own, const struct meta_body *source);
+
 /* If-Match and If-None-Match of a write. allow_any: If-Match: * (DeleteObject). */
 MUST_CHECK enum s3_error object_conditions_read(struct request *r, bool allow_any, struct meta_conditions *ret);
 bool object_conditions_any(const struct meta_conditions *conditions);
