@@ -59,7 +59,7 @@ static void delete_done(struct meta_op *op)
     struct objects_delete_state *state = r->state;
     struct s3_deleted_entry *result = &state->results[slot->entry];
     if (op->status != ERRC_OK) {
-        result->error = s3_error_from_errc(op->status);
+        result->error = inner_errc_to_s3(op->status);
     } else {
         entry_decided(r, &state->wanted.entries[slot->entry], &op->result, result);
     }

@@ -26,6 +26,20 @@ enum s3_error outcome_to_s3(enum meta_outcome outcome)
     return S3_ERROR_INTERNAL_ERROR;
 }
 
+/* What the inside says is not there must never reach the client as "no such key": absence is decided by
+ * metadata outcomes alone. */
+enum s3_error inner_errc_to_s3(enum errc code)
+{
+    switch (code) {
+    case ERRC_LIMIT: return S3_ERROR_SLOW_DOWN;
+    case ERRC_NO_SPACE: return S3_ERROR_INSUFFICIENT_STORAGE;
+    case ERRC_UNAVAILABLE:
+    case ERRC_TIMEOUT:
+    case ERRC_CANCELED: return S3_ERROR_SERVICE_UNAVAILABLE;
+    default: return S3_ERROR_INTERNAL_ERROR;
+    }
+}
+
 /* ---- the end ---- */
 
 static void request_log(struct request *r, uint64_t sent_bytes)
@@ -201,7 +215,7 @@ void request_fail_errc(struct request *r, enum errc code, const struct error *st
     if (story != NULL && story->code != ERRC_OK && (code == ERRC_UNAVAILABLE || code == ERRC_NO_SPACE)) {
         message = arena_strndup(&r->scratch, story->text, strlen(story->text)); /* says what is missing */
     }
-    request_fail_with(r, s3_error_from_errc(code), message);
+    request_fail_with(r, inner_errc_to_s3(code), message);
 }
 
 void request_fail_outcome(struct request *r, enum meta_outcome outcome)

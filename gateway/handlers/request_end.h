@@ -8,7 +8,9 @@
 
 /* The one mapping of outcomes of the metadata service to S3 codes; pure. */
 enum s3_error outcome_to_s3(enum meta_outcome outcome);
-/* Frees the error document of a head that is no request; see dispatch_bad_request. */
+/* The code of an inner layer (metadata client, writer, reader) as an S3 code; pure. Never a 404. */
+enum s3_error inner_errc_to_s3(enum errc code);
+/* Appends the error document. */
 void error_document(struct enc *out, const struct s3_error_info *err, struct slice resource, const char *id,
                     const char *host_id);
 

@@ -24,7 +24,7 @@
     X(INVALID_PREFIX, "InvalidPrefix", 400, "The prefix is not valid.") \
     X(UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", 415, "The media type of the payload is not supported.") \
     X(AUTHORIZATION_HEADER_MALFORMED, "AuthorizationHeaderMalformed", 400, "The authorization header that you provided is not valid.") \
-    X(AUTHORIZATION_QUERY_PARAMETERS_ERROR, "AuthorizationQueryParametersError", 400, "The authorization query parameters that you provided are not valid.") \
+    X(AUTHORIZATION_QUERY_PARAMETERS, "AuthorizationQueryParametersError", 400, "The authorization query parameters that you provided are not valid.") \
     X(BAD_DIGEST, "BadDigest", 400, "The Content-MD5 or checksum value that you specified did not match what the server received.") \
     X(INVALID_DIGEST, "InvalidDigest", 400, "The Content-MD5 or checksum value that you specified is not valid.") \
     X(BUCKET_ALREADY_EXISTS, "BucketAlreadyExists", 409, "The requested bucket name is not available. Please select a different name and try again.") \
@@ -137,6 +137,7 @@
     X(REQUEST_TIME_TOO_SKEWED, "RequestTimeTooSkewed", 403, "The difference between the request time and the server's time is too large.") \
     X(SERVER_SIDE_ENCRYPTION_CONFIGURATION_NOT_FOUND, "ServerSideEncryptionConfigurationNotFoundError", 404, "The server-side encryption configuration was not found.") \
     X(SERVICE_UNAVAILABLE, "ServiceUnavailable", 503, "Service is unable to handle request.") \
+    X(INSUFFICIENT_STORAGE, "InsufficientStorage", 507, "There is not enough free space on the disks to store the object.") \
     X(SLOW_DOWN, "SlowDown", 503, "Please reduce your request rate.") \
     X(SIGNATURE_DOES_NOT_MATCH, "SignatureDoesNotMatch", 403, "The request signature we calculated does not match the signature you provided. Check your key and signing method.")
 
