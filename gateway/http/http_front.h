@@ -53,7 +53,7 @@ void http_front_stats(const struct http_front *front, struct http_front_stats *r
 /* Stops accepting, closes idle connections, lets requests in flight finish; on_drained runs once, on one
  * of the loops. What has not finished after deadline_ms is cut. */
 void http_front_drain(struct http_front *front, uint32_t deadline_ms, void (*on_drained)(void *data), void *data);
-/* After on_drained (and outside of it), while the loops still run; or with the loops stopped. */
+/* After on_drained and outside of it. A front is drained before its loops are destroyed. */
 void http_front_destroy(struct http_front *front);
 
 #endif
