@@ -136,6 +136,7 @@ static void loop_check_drained(struct front_loop *self)
         return;
     }
     timer_stop(loop_executor(self->loop), &self->tick);
+    h2o_mem_clear_recycle(&h2o_socket_buffer_prototype.allocator); /* this thread's input buffers */
     if (atomic_fetch_sub(&front->loops_draining, 1) == 1) {
         front->on_drained(front->on_drained_data); /* may not destroy the front from here */
     }
