@@ -7,7 +7,7 @@
  *
  *   SIZE_LINE -> DATA -> DATA_CR -> DATA_LF -> SIZE_LINE ... size 0 -> TRAILER lines -> DONE
  *
- * Source: S3-SURFACE 2.5.  Thread: one owner.  Memory: fixed, but for two digest contexts that
+ * Source: S3-SURFACE 2.5.  Thread: one owner.  Memory: fixed, but for one digest context that
  * auth_chunked_done() gives back.
  */
 #ifndef GATEWAY_AUTH_CHUNKED_H
@@ -56,6 +56,8 @@ struct auth_chunked {
     char claimed[AUTH_SIGNATURE_BYTES + 1];
     char line[AUTH_CHUNK_LINE_BYTES];
     size_t line_len;
+    bool bare_lf;                /* the last trailer field ended without CR */
+    bool soft_end;               /* ... and the CRLF after it was the last line so far */
     bool trailer_seen;
     bool trailer_signature_seen;
     char trailer_name[64];       /* declared, lower case; empty: none */
