@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #define LISTEN_BACKLOG 1024
@@ -129,6 +130,15 @@ static enum errc bind_all(struct http_front *front, int *fds, struct error *e)
 
 /* ---- loops ---- */
 
+/* Gives back the input buffers that h2o keeps for this thread: nobody else would when it ends. */
+static void input_buffers_trim(void)
+{
+    h2o_mem_recycle_t *kept = &h2o_socket_buffer_prototype.allocator;
+    while (kept->cnt > 0) {
+        free(h2o_mem_alloc_recycle(kept, 1)); /* takes a kept one, of whatever size */
+    }
+}
+
 static void loop_check_drained(struct front_loop *self)
 {
     struct http_front *front = self->front;
@@ -136,7 +146,7 @@ static void loop_check_drained(struct front_loop *self)
         return;
     }
     timer_stop(loop_executor(self->loop), &self->tick);
-    h2o_mem_clear_recycle(&h2o_socket_buffer_prototype.allocator); /* this thread's input buffers */
+    input_buffers_trim();
     if (atomic_fetch_sub(&front->loops_draining, 1) == 1) {
         front->on_drained(front->on_drained_data); /* may not destroy the front from here */
     }
