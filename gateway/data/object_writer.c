@@ -188,7 +188,8 @@ static void extent_begin(struct object_writer *writer)
 static void writer_begin(struct object_writer *writer)
 {
     uint64_t length = writer->params.length;
-    if (length == 0 || length <= writer->store->config.inline_bytes_max) {
+    bool is_small = length <= writer->store->config.inline_bytes_max && !writer->params.never_inline;
+    if (length == 0 || is_small) {
         writer->is_inline = true;
         return;
     }

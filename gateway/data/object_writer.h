@@ -21,6 +21,7 @@ struct object_writer_params {
     struct executor *executor;
     uint64_t length;                  /* exactly so many bytes will be pushed */
     uint8_t class_k, class_m;         /* of the bucket */
+    bool never_inline;                /* parts of uploads: an object then never mixes inline bytes with extents */
     struct extent_owner owner;        /* session and object_offset are filled in; key is copied */
     void (*on_ready)(void *data);     /* after a short push: push again. Also when the stream failed */
     void *data;                       /* of on_ready and done */

@@ -198,7 +198,7 @@ static void source_asked(struct request *r)
     }
     if (source->range.len == 0) {
         source->next(r);
-    } else if (source->reply.body.data_kind == META_DATA_INLINE) {
+    } else if (source->reply.inline_bytes.len > 0) {
         source->inline_bytes = source->reply.inline_bytes;
         if (source->inline_bytes.len == source->range.len) {
             source->next(r);

@@ -339,7 +339,7 @@ static void get_answer(struct request *r, struct get_state *state)
     if (!state->wants_data || state->range.len == 0) {
         get_start(r, state);
         request_finish(r);
-    } else if (state->reply.body.data_kind == META_DATA_INLINE) {
+    } else if (state->reply.inline_bytes.len > 0) {
         get_inline(r, state);
     } else {
         get_read(r, state);

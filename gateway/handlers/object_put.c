@@ -53,6 +53,7 @@ static struct meta_command put_command(struct request *r, const struct object_wr
     };
     if (data != NULL) {
         command.object_put.session = data->session;
+        command.object_put.map_revision = data->map_revision;
         command.object_put.body.data_kind = data->data_kind;
         command.object_put.body.inline_bytes = data->inline_bytes;
         command.object_put.body.ref_count = data->extent_count;

@@ -3,11 +3,33 @@
 #include "common/base/assert.h"
 #include "common/rpc/node_messages.h"
 
+static void upload_finished(void *data, const struct object_writer_result *result)
+{
+    struct object_upload *upload = data;
+    upload->result = result;
+    request_resume(upload->request);
+    upload->next(upload->request);
+}
+
+/* Bytes in memory: pushed as the writer takes them, then finished. */
+static void upload_push_rest(struct object_upload *upload)
+{
+    size_t taken = object_writer_push(upload->writer, upload->rest);
+    upload->rest = slice_skip(upload->rest, taken);
+    if (upload->rest.len == 0) {
+        object_writer_finish(upload->writer, upload->footer, upload_finished);
+    }
+}
+
 /* The writer has one `data` for both of its callbacks. */
 static void upload_ready(void *data)
 {
     struct object_upload *upload = data;
-    upload_body_writer_ready(upload->request);
+    if (upload->rest.len > 0) {
+        upload_push_rest(upload);
+    } else {
+        upload_body_writer_ready(upload->request);
+    }
 }
 
 void object_upload_open(struct request *r, struct object_upload *upload, const uint8_t *upload_id,
@@ -26,30 +48,31 @@ void object_upload_open(struct request *r, struct object_upload *upload, const u
         .data = upload,
     };
     if (upload_id != NULL) {
+        params.never_inline = true;
         memcpy(params.owner.upload_id, upload_id, sizeof(params.owner.upload_id));
     }
     upload->request = r;
     upload->writer = object_writer_open(request_store(r), &params);
 }
 
-static void upload_finished(void *data, const struct object_writer_result *result)
-{
-    struct object_upload *upload = data;
-    upload->result = result;
-    request_resume(upload->request);
-    upload->next(upload->request);
-}
-
 void object_upload_finish(struct request *r, struct object_upload *upload, const struct meta_command *record,
                           request_step *next)
 {
+    object_upload_write(r, upload, SLICE_EMPTY, record, next);
+}
+
+void object_upload_write(struct request *r, struct object_upload *upload, struct slice bytes,
+                         const struct meta_command *record, request_step *next)
+{
     struct enc footer = ENC_INIT;
     meta_command_encode(&footer, record);
-    struct slice bytes = footer.len <= SHARD_FOOTER_BYTES_MAX ? enc_slice(&footer) : SLICE_EMPTY;
-    upload->next = next;
-    request_hold(r);
-    object_writer_finish(upload->writer, bytes, upload_finished);
+    upload->footer = footer.len <= SHARD_FOOTER_BYTES_MAX ? arena_copy(&r->scratch, enc_slice(&footer)) : SLICE_EMPTY;
+    ASSERT(IMPLIES(upload->footer.len > 0, upload->footer.data != NULL));
     enc_free(&footer);
+    upload->next = next;
+    upload->rest = bytes;
+    request_hold(r);
+    upload_push_rest(upload);
 }
 
 bool object_upload_failed(struct request *r, struct object_upload *upload)

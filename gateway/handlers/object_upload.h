@@ -1,6 +1,6 @@
 /*
  * object_upload - one object_writer in a request's hands: opened, finished, and kept or discarded by what
- * the commit said. Shared by PutObject and UploadPart.
+ * the commit said. Shared by PutObject, UploadPart and UploadPartCopy.
  *
  * Thread: the request's loop.  Memory: lives in the handler's state; drop it in the cleanup.
  */
@@ -14,14 +14,19 @@ struct object_upload {
     const struct object_writer_result *result; /* after finish; the writer's memory */
     struct request *request;
     request_step *next;
+    struct slice rest;            /* of bytes in memory that the writer has not taken yet */
+    struct slice footer;
 };
 
-/* For r->body.length bytes. upload_id: NULL for an object. */
+/* For r->body.length bytes. upload_id: NULL for an object; a part is never kept inline. */
 void object_upload_open(struct request *r, struct object_upload *upload, const uint8_t *upload_id,
                         uint16_t part_number);
 /* `record` (encoded at once) becomes the footer of the last extent; then `next`. */
 void object_upload_finish(struct request *r, struct object_upload *upload, const struct meta_command *record,
                           request_step *next);
+/* The same with the data in hand: `bytes` (all of them, borrowed until `next`) are pushed first. */
+void object_upload_write(struct request *r, struct object_upload *upload, struct slice bytes,
+                         const struct meta_command *record, request_step *next);
 /* After finish: true, and the request is answered, when the data could not be made durable. */
 bool object_upload_failed(struct request *r, struct object_upload *upload);
 /* The commit has been answered: keeps the extents if it was done or may have been, else discards them. */

@@ -58,6 +58,7 @@ static struct meta_command part_command(struct request *r, const struct object_w
     env_random(request_config(r)->env, command.upload_part.part_id, sizeof(command.upload_part.part_id));
     if (data != NULL) {
         command.upload_part.session = data->session;
+        command.upload_part.map_revision = data->map_revision;
         command.upload_part.inline_bytes = data->inline_bytes;
         command.upload_part.ref_count = data->extent_count;
         command.upload_part.refs = data->refs;

@@ -2,10 +2,11 @@
  * UploadPartCopy.
  *
  *   ASKED (upload) -> ASKED (source) -> READING (MD5 and checksum of the range) -> COMMITTING -> answered
- *                        ^                                                           |
- *                        +------- the source changed in between (at most 3 times) ---+
+ *                        ^                     |  WRITING where the source is inline ^  |
+ *                        +------- the source changed in between (at most 3 times) ------+
  */
 #include "gateway/handlers/copy_source.h"
+#include "gateway/handlers/object_upload.h"
 #include "gateway/handlers/operations.h"
 #include "gateway/handlers/upload_target.h"
 
@@ -16,6 +17,7 @@ struct part_copy_state {
     uint8_t upload_id[UPLOAD_ID_BYTES];
     uint32_t number;
     struct s3_multipart_rules rules;
+    struct object_upload upload; /* only for a source whose bytes are inline */
     unsigned tries;
 };
 
@@ -25,6 +27,9 @@ static void part_copy_committed(struct request *r)
 {
     struct part_copy_state *state = r->state;
     const struct request_call *call = r->calls;
+    if (state->upload.writer != NULL) {
+        object_upload_settle(&state->upload, call);
+    }
     if (request_call_failed(r, call)) {
         return;
     }
@@ -49,7 +54,7 @@ static void part_copy_committed(struct request *r)
     request_reply_xml(r, 200);
 }
 
-static void part_copy_hashed(struct request *r)
+static struct meta_command part_copy_command(struct request *r)
 {
     struct part_copy_state *state = r->state;
     const struct copy_source *source = &state->source;
@@ -63,13 +68,43 @@ static void part_copy_hashed(struct request *r)
         .mtime_ms = env_wall_ms(env),
         .etag_md5 = slice_of(source->md5, MD5_BYTES),
         .checksum = checksum_to_meta(&source->checksum),
-        .inline_bytes = source->inline_bytes,
-        .ref_count = source->inline_bytes.len > 0 ? 0 : source->extent_count,
+        .ref_count = source->extent_count,
         .refs = source->refs,
     };
     memcpy(command.upload_part.upload_id, state->upload_id, UPLOAD_ID_BYTES);
     env_random(env, command.upload_part.part_id, sizeof(command.upload_part.part_id));
+    return command;
+}
+
+static void part_copy_written(struct request *r)
+{
+    struct part_copy_state *state = r->state;
+    if (object_upload_failed(r, &state->upload)) {
+        return;
+    }
+    const struct object_writer_result *data = state->upload.result;
+    struct meta_command command = part_copy_command(r);
+    command.upload_part.session = data->session;
+    command.upload_part.map_revision = data->map_revision;
+    command.upload_part.ref_count = data->extent_count;
+    command.upload_part.refs = data->refs;
+    command.upload_part.extent_count = data->extent_count;
+    command.upload_part.extents = data->extents;
     (void)request_propose(r, &command, part_copy_committed); /* found again as r->calls */
+}
+
+/* Inline bytes of a small source are written out: parts are never inline. */
+static void part_copy_hashed(struct request *r)
+{
+    struct part_copy_state *state = r->state;
+    struct meta_command command = part_copy_command(r);
+    if (state->source.inline_bytes.len == 0) {
+        (void)request_propose(r, &command, part_copy_committed); /* found again as r->calls */
+        return;
+    }
+    r->body.length = state->source.inline_bytes.len;
+    object_upload_open(r, &state->upload, state->upload_id, (uint16_t)state->number);
+    object_upload_write(r, &state->upload, state->source.inline_bytes, &command, part_copy_written);
 }
 
 static void part_copy_asked(struct request *r)
@@ -97,6 +132,7 @@ static void part_copy_upload_asked(struct request *r)
 static void part_copy_cleanup(struct request *r)
 {
     struct part_copy_state *state = r->state;
+    object_upload_drop(&state->upload);
     copy_source_done(r, &state->source);
 }
 
