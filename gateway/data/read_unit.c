@@ -4,7 +4,7 @@
 #include "common/base/crc32c.h"
 #include "common/base/mem.h"
 #include "common/rpc/rpc_schema.h"
-#include "erasure/codec.h"
+#include "erasure/erasure_codec.h"
 #include "gateway/data/shard_call.h"
 
 #define LIMITED_MAX 200 /* asks of a full node, one a tick, before its shard counts as unavailable */

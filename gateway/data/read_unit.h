@@ -65,6 +65,7 @@ void read_unit_want(struct read_unit *unit, unsigned shard, uint32_t first, uint
 void read_unit_distrust(struct read_unit *unit, unsigned shard);
 /* Memory that its buffers will take when nothing is lost. */
 uint64_t read_unit_bytes(const struct read_unit *unit);
+/* Start and tick may change the state at once, without on_change: the owner looks. */
 void read_unit_start(struct read_unit *unit);
 /* Time goes on: hedges what is slow, gives up what is dead, asks again where the node was full. */
 void read_unit_tick(struct read_unit *unit, uint64_t now_ns, uint64_t hedge_ns);

@@ -3,7 +3,7 @@
 #include "common/base/assert.h"
 #include "common/base/crc32c.h"
 #include "common/base/mem.h"
-#include "erasure/codec.h"
+#include "erasure/erasure_codec.h"
 
 static unsigned shards_of(const struct geometry *geometry)
 {

@@ -2,7 +2,7 @@
  * erasure_codec_test - every loss pattern of every default code gives the lost bytes back; random ones up to 16+6.
  * Method: encode random cells, wipe the lost ones, decode, compare with the originals byte by byte.
  */
-#include "erasure/codec.h"
+#include "erasure/erasure_codec.h"
 
 #include "common/base/mem.h"
 #include "erasure/geometry.h"

@@ -1,4 +1,4 @@
-#include "erasure/codec.h"
+#include "erasure/erasure_codec.h"
 
 #include <isa-l/erasure_code.h>
 

@@ -1,13 +1,13 @@
 /*
- * codec - parity cells from data cells, and any lost cells from any k others (isa-l behind it).
+ * erasure_codec - parity cells from data cells, and any lost cells from any k others (isa-l behind it).
  *
  * Codes are named by struct extent_code; its matrix decides: copies, or the Cauchy matrix of isa-l. Changing a
  * generator would make stored data undecodable: a new one gets a new matrix number.
  * Thread: all functions from any thread; encoding tables are made once per (k, m) and shared.
  * Memory: cells are the caller's, any alignment (64 bytes is fastest); nothing is kept.
  */
-#ifndef ERASURE_CODEC_H
-#define ERASURE_CODEC_H
+#ifndef ERASURE_ERASURE_CODEC_H
+#define ERASURE_ERASURE_CODEC_H
 
 #include "common/base/error.h"
 #include "common/base/extent.h"
