@@ -139,6 +139,8 @@ struct http_exchange {
     enum errc written_code;
     struct task written;     /* on_written without a write */
     bool written_posted;
+    struct task sent;        /* a write that the kernel took at once */
+    bool sent_posted;
 };
 
 static inline struct http_exchange *exchange_of(struct http_request *req)

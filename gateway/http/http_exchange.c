@@ -74,7 +74,8 @@ struct http_exchange *exchange_create(struct http_conn *conn, const struct http_
 
 void exchange_free_if_done(struct http_exchange *self)
 {
-    if (!self->is_released || self->conn != NULL || self->hold > 0 || self->deliver_posted || self->written_posted) {
+    bool is_posted = self->deliver_posted || self->written_posted || self->sent_posted;
+    if (!self->is_released || self->conn != NULL || self->hold > 0 || is_posted) {
         return;
     }
     h2o_buffer_dispose(&self->piece);

@@ -7,6 +7,7 @@
 #define CONTINUE_TEXT "HTTP/1.1 100 Continue\r\n\r\n"
 
 static void on_write_done(h2o_socket_t *sock, const char *err);
+static void on_sent(struct task *task);
 static void out_finish(struct http_exchange *self);
 
 /* ---- the head ---- */
@@ -153,6 +154,30 @@ static void out_push_head(struct http_exchange *self)
     }
 }
 
+/* Straight to the kernel, which mostly takes all of it: libuv would change its watch of the socket for each
+ * write. True: everything went. Otherwise the parts from *ret_first on are left to libuv, errors too. */
+static bool out_send(struct http_exchange *self, size_t *ret_first)
+{
+    struct iovec parts[HTTP_WRITE_PARTS_MAX + 4];
+    for (size_t i = 0; i < self->iov_count; i++) {
+        parts[i] = (struct iovec){ self->iov[i].base, self->iov[i].len };
+    }
+    struct msghdr message = { .msg_iov = parts, .msg_iovlen = self->iov_count };
+    ssize_t sent = sendmsg(h2o_socket_get_fd(self->conn->sock), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    size_t left = sent > 0 ? (size_t)sent : 0;
+    size_t first = 0;
+    while (first < self->iov_count && left >= self->iov[first].len) {
+        left -= self->iov[first].len;
+        first++;
+    }
+    if (first < self->iov_count) {
+        self->iov[first].base += left;
+        self->iov[first].len -= left;
+    }
+    *ret_first = first;
+    return first == self->iov_count;
+}
+
 static void out_flush(struct http_exchange *self)
 {
     struct http_conn *conn = self->conn;
@@ -161,8 +186,15 @@ static void out_flush(struct http_exchange *self)
         self->flush_waiting = true;
         return;
     }
+    size_t first = 0;
+    if (!self->req.is_tls && out_send(self, &first)) {
+        self->sent_posted = true;
+        self->sent.run = on_sent;
+        executor_post(self->req.executor, &self->sent);
+        return;
+    }
     conn_set_deadline(conn, conn_options(conn)->body_deadline_ms);
-    h2o_socket_write(conn->sock, self->iov, self->iov_count, on_write_done);
+    h2o_socket_write(conn->sock, self->iov + first, self->iov_count - first, on_write_done);
     conn->unsent_bytes = uv_stream_get_write_queue_size((uv_stream_t *)conn->tcp);
 }
 
@@ -238,17 +270,11 @@ void response_cancel(struct http_exchange *self)
     written_post(self, ERRC_CANCELED);
 }
 
-static void on_write_done(h2o_socket_t *sock, const char *err)
+static void out_done(struct http_exchange *self)
 {
-    struct http_conn *conn = sock->data;
-    struct http_exchange *self = conn->exchange;
-    if (err != NULL) {
-        conn_close(conn, false);
-        return;
-    }
     self->is_writing = false;
     out_clear(self);
-    conn_set_deadline(conn, 0);
+    conn_set_deadline(self->conn, 0);
     bool was_ended = self->is_ended;
     self->hold++;
     call_on_written(self, ERRC_OK);
@@ -257,6 +283,27 @@ static void on_write_done(h2o_socket_t *sock, const char *err)
     }
     self->hold--;
     exchange_free_if_done(self);
+}
+
+static void on_write_done(h2o_socket_t *sock, const char *err)
+{
+    struct http_conn *conn = sock->data;
+    if (err != NULL) {
+        conn_close(conn, false);
+    } else {
+        out_done(conn->exchange);
+    }
+}
+
+static void on_sent(struct task *task)
+{
+    struct http_exchange *self = container_of(task, struct http_exchange, sent);
+    self->sent_posted = false;
+    if (self->conn != NULL) {
+        out_done(self);
+    } else {
+        exchange_free_if_done(self);
+    }
 }
 
 static size_t parts_bytes(const struct http_part *parts, size_t count)
