@@ -19,7 +19,16 @@
 #define BENCH_HOST_BYTES 128
 #define BENCH_KEY_DIGITS 12
 
-enum bench_op { BENCH_PUT, BENCH_GET, BENCH_LIST, BENCH_DELETE, BENCH_STAT, BENCH_OP_COUNT, BENCH_MIXED = BENCH_OP_COUNT };
+enum bench_op {
+    BENCH_PUT,
+    BENCH_GET,
+    BENCH_LIST,
+    BENCH_DELETE,
+    BENCH_STAT,
+    BENCH_OP_COUNT,
+    BENCH_MIXED = BENCH_OP_COUNT,
+    BENCH_MAKE_BUCKET, /* before a run; not measured */
+};
 enum bench_sign { BENCH_SIGN_PAYLOAD, BENCH_SIGN_UNSIGNED };
 
 struct bench_options {
