@@ -61,10 +61,10 @@ uint16_t http_admin_port(const struct http_admin *admin);
 struct slice http_admin_header_find(const struct http_admin_request *req, const char *lower_name);
 /* Exactly once for each request, on the loop's thread; req is gone afterwards. Harmless when the client left. */
 void http_admin_reply(struct http_admin_request *req, const struct http_admin_reply *reply);
-/* Stops listening and lets connections end; on_closed runs on the loop when none is left (within 5 s: h2o's
- * own idle limits are shortened). Requests that a handler still holds keep it open. */
+/* From the loop's thread. Stops listening, ends idle connections, lets requests that handlers hold be
+ * answered; on_closed runs once on the loop when nothing is left. */
 void http_admin_close(struct http_admin *admin, void (*on_closed)(void *data), void *data);
-/* After on_closed, or with the loop stopped and no request held. */
+/* After on_closed, or when it was never started. */
 void http_admin_destroy(struct http_admin *admin);
 
 #endif
