@@ -1,0 +1,529 @@
+/*
+ * Goal: requests answered as S3-SURFACE says, through the real handlers, auth, data path and metadata machine.
+ * Method: tests/unit/handlers/s3_world.h; each test is one conversation with a gateway on six disks, 4+2.
+ */
+#include "tests/unit/handlers/s3_world.h"
+
+static struct slice pattern(size_t len, unsigned seed)
+{
+    uint8_t *bytes = mem_alloc(len > 0 ? len : 1);
+    uint32_t x = seed + 1;
+    for (size_t i = 0; i < len; i++) {
+        x = x * 1664525u + 1013904223u;
+        bytes[i] = (uint8_t)(x >> 24);
+    }
+    return slice_of(bytes, len);
+}
+
+static void pattern_free(struct slice bytes)
+{
+    mem_free((void *)(uintptr_t)bytes.data);
+}
+
+static void put_bytes(const char *target, struct slice body)
+{
+    struct exchange x;
+    call_bytes(&x, "PUT", target, NULL, body);
+    assert_int_equal(x.status, 200);
+    exchange_free(&x);
+}
+
+static void expect_bytes(const char *target, const char *headers, unsigned status, struct slice bytes)
+{
+    struct exchange x;
+    call(&x, "GET", target, headers, NULL);
+    assert_int_equal(x.status, status);
+    assert_int_equal(x.out.len, bytes.len);
+    assert_true(slice_equal(enc_slice(&x.out), bytes));
+    exchange_free(&x);
+}
+
+/* ---- the front door ---- */
+
+static void strangers_learn_nothing(void **state)
+{
+    (void)state;
+    struct exchange x;
+    exchange_init(&x, "GET", "/nobucket?acl", NULL, SLICE_EMPTY);
+    exchange_header(&x, "Host", slice_str(WORLD_HOST));
+    exchange_run(&x);
+    assert_int_equal(x.status, 403);
+    assert_true(enc_has(&x.out, "<Code>AccessDenied</Code>"));
+    exchange_free(&x);
+}
+
+static void every_response_has_ids(void **state)
+{
+    (void)state;
+    struct exchange x;
+    char room[128];
+    call(&x, "GET", "/", NULL, NULL);
+    assert_int_equal(strlen(header_of(&x, "x-amz-request-id", room, sizeof(room))), 16);
+    assert_true(strlen(header_of(&x, "x-amz-id-2", room, sizeof(room))) > 0);
+    exchange_free(&x);
+}
+
+static void what_is_not_offered_is_501(void **state)
+{
+    (void)state;
+    expect("PUT", "/bucket", NULL, NULL, 200, NULL);
+    expect("GET", "/bucket?acl", NULL, NULL, 501, "<Code>NotImplemented</Code>");
+    expect("PUT", "/bucket?versioning", NULL, "<x/>", 501, "<Code>NotImplemented</Code>");
+    expect("PUT", "/bucket/k", "x-amz-server-side-encryption: AES256\n", "x", 501, "<Code>NotImplemented</Code>");
+    expect("PUT", "/bucket/k", "x-amz-acl: public-read\n", "x", 501, "<Code>NotImplemented</Code>");
+    expect("GET", "/bucket/k", NULL, NULL, 404, "<Code>NoSuchKey</Code>");
+}
+
+static void not_ready_is_503_with_a_reason(void **state)
+{
+    (void)state;
+    gateway_set_ready(world.gateway, false, "Starting.");
+    expect("GET", "/", NULL, NULL, 503, "Starting.");
+    gateway_set_ready(world.gateway, true, NULL);
+    expect("GET", "/", NULL, NULL, 200, "ListAllMyBucketsResult");
+}
+
+/* ---- buckets ---- */
+
+static void buckets_come_and_go(void **state)
+{
+    (void)state;
+    expect("HEAD", "/bucket", NULL, NULL, 404, NULL);
+    expect("PUT", "/bucket", NULL, NULL, 200, NULL);
+    expect("PUT", "/bucket", NULL, NULL, 200, NULL);
+    expect("HEAD", "/bucket", NULL, NULL, 200, NULL);
+    expect("GET", "/bucket?location", NULL, NULL, 200, "LocationConstraint");
+    expect("GET", "/bucket?versioning", NULL, NULL, 200, "VersioningConfiguration");
+    expect("GET", "/", NULL, NULL, 200, "<Name>bucket</Name>");
+    expect("GET", "/?max-buckets=0", NULL, NULL, 400, "InvalidArgument");
+    expect("PUT", "/bucket/k", NULL, "x", 200, NULL);
+    expect("DELETE", "/bucket", NULL, NULL, 409, "BucketNotEmpty");
+    expect("DELETE", "/bucket/k", NULL, NULL, 204, NULL);
+    expect("DELETE", "/bucket", NULL, NULL, 204, NULL);
+    expect("DELETE", "/bucket", NULL, NULL, 404, "NoSuchBucket");
+    expect("PUT", "/Bad_Name", NULL, NULL, 400, "InvalidBucketName");
+    expect("PUT", "/other", NULL, "<CreateBucketConfiguration><LocationConstraint>mars-1</LocationConstraint>"
+           "</CreateBucketConfiguration>", 400, "IllegalLocationConstraintException");
+    expect("PUT", "/other", NULL, "<CreateBucketConfiguration>", 400, "MalformedXML");
+}
+
+static void the_expected_owner_is_checked(void **state)
+{
+    (void)state;
+    expect("PUT", "/bucket", NULL, NULL, 200, NULL);
+    expect("PUT", "/bucket/k", "x-amz-expected-bucket-owner: 000000000000\n", "x", 200, NULL);
+    expect("GET", "/bucket/k", "x-amz-expected-bucket-owner: 111111111111\n", NULL, 403, "AccessDenied");
+    expect("GET", "/bucket/k", "x-amz-expected-bucket-owner: me\n", NULL, 400, "InvalidBucketOwnerAWSAccountID");
+}
+
+/* ---- objects ---- */
+
+static void objects_of_all_sizes_round_trip(void **state)
+{
+    (void)state;
+    const size_t sizes[] = { 0, 1, 4096, 60000, 200000, 3000000 };
+    expect("PUT", "/bucket", NULL, NULL, 200, NULL);
+    for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        struct slice bytes = pattern(sizes[i], i);
+        put_bytes("/bucket/dir//../k%20%2B", bytes);
+        expect_bytes("/bucket/dir//../k%20+", NULL, 200, bytes);
+        pattern_free(bytes);
+    }
+}
+
+static void headers_and_metadata_come_back(void **state)
+{
+    (void)state;
+    struct exchange x;
+    char room[256];
+    expect("PUT", "/bucket", NULL, NULL, 200, NULL);
+    expect("PUT", "/bucket/k", "Content-Type: text/plain\nCache-Control: no-cache\nx-amz-meta-Color: blue\n"
+           "Content-Encoding: gzip,aws-chunked\nx-amz-storage-class: STANDARD_IA\n", "hello", 200, NULL);
+    call(&x, "HEAD", "/bucket/k", "x-amz-checksum-mode: ENABLED\n", NULL);
+    assert_int_equal(x.status, 200);
+    assert_int_equal(x.announced, 5);
+    assert_int_equal(x.out.len, 0);
+    assert_string_equal(header_of(&x, "ETag", room, sizeof(room)), "\"5d41402abc4b2a76b9719d911017c592\"");
+    assert_string_equal(header_of(&x, "Content-Type", room, sizeof(room)), "text/plain");
+    assert_string_equal(header_of(&x, "Cache-Control", room, sizeof(room)), "no-cache");
+    assert_string_equal(header_of(&x, "Content-Encoding", room, sizeof(room)), "gzip");
+    assert_string_equal(header_of(&x, "x-amz-meta-color", room, sizeof(room)), "blue");
+    assert_string_equal(header_of(&x, "x-amz-storage-class", room, sizeof(room)), "STANDARD_IA");
+    assert_true(strlen(header_of(&x, "x-amz-checksum-crc64nvme", room, sizeof(room))) > 0);
+    assert_string_equal(header_of(&x, "x-amz-version-id", room, sizeof(room)), "");
+    exchange_free(&x);
+    call(&x, "GET", "/bucket/k?response-content-type=a%2Fb", NULL, NULL);
+    assert_string_equal(header_of(&x, "Content-Type", room, sizeof(room)), "a/b");
+    exchange_free(&x);
+}
+
+static void ranges_are_cut_right(void **state)
+{
+    (void)state;
+    struct slice bytes = pattern(300000, 7);
+    expect("PUT", "/bucket", NULL, NULL, 200, NULL);
+    put_bytes("/bucket/big", bytes);
+    put_bytes("/bucket/small", slice_of(bytes.data, 1000));
+    for (int i = 0; i < 2; i++) {
+        const char *target = i == 0 ? "/bucket/big" : "/bucket/small";
+        size_t len = i == 0 ? 300000 : 1000;
+        expect_bytes(target, "Range: bytes=10-19\n", 206, slice_of(bytes.data + 10, 10));
+        expect_bytes(target, "Range: bytes=-7\n", 206, slice_of(bytes.data + len - 7, 7));
+        expect_bytes(target, "Range: bytes=900-\n", 206, slice_of(bytes.data + 900, len - 900));
+        expect_bytes(target, "Range: bytes=-999999\n", 206, slice_of(bytes.data, len));
+        expect_bytes(target, "Range: bytes=5-4\n", 200, slice_of(bytes.data, len));
+        expect("GET", target, "Range: bytes=300000-\n", NULL, 416, "<Code>InvalidRange</Code>");
+        expect_bytes(i == 0 ? "/bucket/big?partNumber=1" : "/bucket/small?partNumber=1", NULL, 206,
+                     slice_of(bytes.data, len));
+    }
+    expect("GET", "/bucket/big?partNumber=2", NULL, NULL, 416, "InvalidPartNumber");
+    expect("GET", "/bucket/big?partNumber=0", NULL, NULL, 400, "InvalidArgument");
+    pattern_free(bytes);
+}
+
+static void preconditions_of_reads(void **state)
+{
+    (void)state;
+    expect("PUT", "/bucket", NULL, NULL, 200, NULL);
+    expect("PUT", "/bucket/k", NULL, "hello", 200, NULL);
+    expect("GET", "/bucket/k", "If-Match: \"5d41402abc4b2a76b9719d911017c592\"\n", NULL, 200, "hello");
+    expect("GET", "/bucket/k", "If-Match: \"x\"\n", NULL, 412, "<Condition>If-Match</Condition>");
+    expect("GET", "/bucket/k", "If-None-Match: 5d41402abc4b2a76b9719d911017c592\n", NULL, 304, NULL);
+    expect("HEAD", "/bucket/k", "If-None-Match: *\n", NULL, 304, NULL);
+    expect("GET", "/bucket/k", "If-Unmodified-Since: Sat, 01 Jan 2000 00:00:00 GMT\n", NULL, 412, NULL);
+    expect("GET", "/bucket/none", "If-Match: \"x\"\n", NULL, 404, "NoSuchKey");
+}
+
+static void conditional_writes(void **state)
+{
+    (void)state;
+    expect("PUT", "/bucket", NULL, NULL, 200, NULL);
+    expect("PUT", "/bucket/k", "If-Match: \"5d41402abc4b2a76b9719d911017c592\"\n", "x", 404, "NoSuchKey");
+    expect("PUT", "/bucket/k", "If-None-Match: *\n", "hello", 200, NULL);
+    expect("PUT", "/bucket/k", "If-None-Match: *\n", "again", 412, "<Condition>If-None-Match</Condition>");
+    expect("PUT", "/bucket/k", "If-Match: \"5d41402abc4b2a76b9719d911017c592\"\n", "new", 200, NULL);
+    expect("GET", "/bucket/k", NULL, NULL, 200, "new");
+    expect("DELETE", "/bucket/k", "If-Match: \"5d41402abc4b2a76b9719d911017c592\"\n", NULL, 412, NULL);
+    expect("DELETE", "/bucket/k", "If-Match: *\n", NULL, 204, NULL);
+    expect("DELETE", "/bucket/k", "If-Match: *\n", NULL, 404, "NoSuchKey");
+    expect("DELETE", "/bucket/k", NULL, NULL, 204, NULL);
+}
+
+/* ---- bodies that are not what they claim ---- */
+
+static void wrong_digests_leave_nothing(void **state)
+{
+    (void)state;
+    expect("PUT", "/bucket", NULL, NULL, 200, NULL);
+    expect("PUT", "/bucket/k", "Content-MD5: 1B2M2Y8AsgTpgAmY7PhCfg==\n", "x", 400, "<Code>BadDigest</Code>");
+    expect("PUT", "/bucket/k", "Content-MD5: short\n", "x", 400, "<Code>InvalidDigest</Code>");
+    expect("PUT", "/bucket/k", "x-amz-checksum-crc32: AAAAAA==\n", "x", 400, "<Code>BadDigest</Code>");
+    expect("PUT", "/bucket/k", "x-amz-checksum-crc32: AAAA\n", "x", 400, "<Code>InvalidRequest</Code>");
+    struct exchange x;
+    exchange_init(&x, "PUT", "/bucket/k", NULL, slice_str("signed"));
+    exchange_sign(&x);
+    x.body = slice_str("forged");
+    exchange_run(&x);
+    assert_int_equal(x.status, 400);
+    assert_true(enc_has(&x.out, "XAmzContentSHA256Mismatch"));
+    exchange_free(&x);
+    expect("GET", "/bucket/k", NULL, NULL, 404, NULL);
+    expect("PUT", "/bucket/k", "x-amz-checksum-crc32: y/Q5Jg==\n", "123456789", 200, NULL);
+}
+
+static void a_refused_body_is_not_read(void **state)
+{
+    (void)state;
+    struct exchange x;
+    call(&x, "PUT", "/nobucket/k", NULL, "body");
+    assert_int_equal(x.status, 404);
+    assert_int_equal(x.pieces_read, 0);
+    exchange_free(&x);
+    expect("PUT", "/bucket", NULL, NULL, 200, NULL);
+    expect("PUT", "/bucket/k", NULL, "hello", 200, NULL);
+    call(&x, "PUT", "/bucket/k", "If-None-Match: *\n", "body");
+    assert_int_equal(x.status, 412);
+    assert_int_equal(x.pieces_read, 0);
+    exchange_free(&x);
+}
+
+static void a_client_that_vanishes_leaves_nothing(void **state)
+{
+    (void)state;
+    struct slice bytes = pattern(2000000, 3);
+    struct exchange x;
+    expect("PUT", "/bucket", NULL, NULL, 200, NULL);
+    exchange_init(&x, "PUT", "/bucket/k", NULL, bytes);
+    exchange_sign(&x);
+    x.vanishes = true;
+    exchange_run(&x);
+    assert_int_equal(world.last_status, 0);
+    exchange_free(&x);
+    expect("GET", "/bucket/k", NULL, NULL, 404, NULL);
+    assert_true(turn_env_run(&world.env, NULL, NULL, 1000));
+    assert_int_equal(fake_node_shards(&world.node), 0);
+    assert_int_equal(fake_node_open_shards(&world.node), 0);
+    pattern_free(bytes);
+}
+
+static void a_commit_that_is_not_done_frees_its_extents(void **state)
+{
+    (void)state;
+    struct slice bytes = pattern(500000, 4);
+    struct exchange x;
+    expect("PUT", "/bucket", NULL, NULL, 200, NULL);
+    world.meta_fail = ERRC_LIMIT;
+    call_bytes(&x, "PUT", "/bucket/k", NULL, bytes);
+    assert_int_equal(x.status, 503);
+    assert_true(enc_has(&x.out, "<Code>SlowDown</Code>"));
+    exchange_free(&x);
+    assert_true(turn_env_run(&world.env, NULL, NULL, 1000));
+    assert_int_equal(fake_node_shards(&world.node), 0);
+    world.meta_fail = ERRC_TIMEOUT; /* unknown: they stay */
+    call_bytes(&x, "PUT", "/bucket/k", NULL, bytes);
+    assert_int_equal(x.status, 503);
+    exchange_free(&x);
+    world.meta_fail = ERRC_OK;
+    assert_true(turn_env_run(&world.env, NULL, NULL, 1000));
+    assert_int_equal(fake_node_shards(&world.node), 6);
+    pattern_free(bytes);
+}
+
+static void lost_disks_are_503_never_404(void **state)
+{
+    (void)state;
+    struct slice bytes = pattern(500000, 5);
+    expect("PUT", "/bucket", NULL, NULL, 200, NULL);
+    put_bytes("/bucket/k", bytes);
+    for (unsigned i = 0; i < 2; i++) {
+        world.node.disks[i].fail = ERRC_IO;
+    }
+    expect_bytes("/bucket/k", NULL, 200, bytes);
+    world.node.disks[2].fail = ERRC_IO;
+    expect("GET", "/bucket/k", NULL, NULL, 503, "<Code>ServiceUnavailable</Code>");
+    for (unsigned i = 0; i < 3; i++) {
+        world.node.disks[i].fail = ERRC_OK;
+    }
+    assert_true(turn_env_run(&world.env, NULL, NULL, 120000));
+    expect_bytes("/bucket/k", NULL, 200, bytes);
+    pattern_free(bytes);
+}
+
+/* ---- listings ---- */
+
+static void listings_fold_page_and_continue(void **state)
+{
+    (void)state;
+    char token[256];
+    char target[512];
+    struct exchange x;
+    expect("PUT", "/bucket", NULL, NULL, 200, NULL);
+    const char *keys[] = { "/bucket/a", "/bucket/d/1", "/bucket/d/2", "/bucket/e", "/bucket/f%26" };
+    for (size_t i = 0; i < 5; i++) {
+        expect("PUT", keys[i], NULL, "x", 200, NULL);
+    }
+    expect("GET", "/bucket?list-type=2", NULL, NULL, 200, "<KeyCount>5</KeyCount>");
+    expect("GET", "/bucket?list-type=2&delimiter=%2F", NULL, NULL, 200, "<KeyCount>4</KeyCount>");
+    expect("GET", "/bucket?list-type=2&prefix=d%2F", NULL, NULL, 200, "<KeyCount>2</KeyCount>");
+    expect("GET", "/bucket", NULL, NULL, 200, "<Key>f&amp;</Key>");
+    expect("GET", "/bucket?encoding-type=url", NULL, NULL, 200, "<Key>f%26</Key>");
+    expect("GET", "/bucket?max-keys=2&delimiter=/", NULL, NULL, 200, "<NextMarker>d/</NextMarker>");
+    expect("GET", "/bucket?max-keys=2&delimiter=/&marker=d/", NULL, NULL, 200, "<Key>e</Key>");
+    expect("GET", "/bucket?max-keys=0", NULL, NULL, 200, "<IsTruncated>false</IsTruncated>");
+    expect("GET", "/bucket?max-keys=x", NULL, NULL, 400, "InvalidArgument");
+    expect("GET", "/bucket?list-type=2&continuation-token=bad", NULL, NULL, 400, "InvalidArgument");
+    expect("GET", "/none?list-type=2", NULL, NULL, 404, "NoSuchBucket");
+    expect("GET", "/none?max-keys=0", NULL, NULL, 404, "NoSuchBucket");
+    call(&x, "GET", "/bucket?list-type=2&delimiter=%2F&max-keys=2", NULL, NULL);
+    enc_u8(&x.out, 0);
+    const char *at = strstr((const char *)x.out.data, "<NextContinuationToken>");
+    assert_non_null(at);
+    (void)snprintf(token, sizeof(token), "%.*s", (int)strcspn(at + 23, "<"), at + 23);
+    x.out.len--;
+    exchange_free(&x);
+    (void)snprintf(target, sizeof(target), "/bucket?list-type=2&delimiter=%%2F&continuation-token=%s", token);
+    expect("GET", target, NULL, NULL, 200, "<KeyCount>2</KeyCount>");
+    expect("GET", "/bucket?versions", NULL, NULL, 200, "<VersionId>null</VersionId>");
+    expect("GET", "/bucket?versions&max-keys=1&key-marker=d/1&version-id-marker=null", NULL, NULL, 200, "<Key>d/2</Key>");
+}
+
+static void many_are_deleted_at_once(void **state)
+{
+    (void)state;
+    const char *wanted = "<Delete><Object><Key>a</Key></Object><Object><Key>none</Key></Object>"
+                         "<Object><Key>b</Key><VersionId>zz</VersionId></Object></Delete>";
+    char md5[64];
+    uint8_t raw[MD5_BYTES];
+    char headers[128];
+    expect("PUT", "/bucket", NULL, NULL, 200, NULL);
+    expect("PUT", "/bucket/a", NULL, "x", 200, NULL);
+    expect("PUT", "/bucket/b", NULL, "x", 200, NULL);
+    expect("POST", "/bucket?delete", NULL, wanted, 400, "InvalidRequest");
+    digest_once(DIGEST_MD5, wanted, strlen(wanted), raw);
+    (void)base64_encode(raw, sizeof(raw), md5);
+    (void)snprintf(headers, sizeof(headers), "Content-MD5: %s\n", md5);
+    expect("POST", "/bucket?delete", headers, wanted, 200, "<Deleted><Key>none</Key></Deleted>");
+    expect("GET", "/bucket/a", NULL, NULL, 404, NULL);
+    expect("GET", "/bucket/b", NULL, NULL, 200, NULL);
+}
+
+/* ---- copies and uploads ---- */
+
+static void copies_share_or_carry_bytes(void **state)
+{
+    (void)state;
+    struct slice bytes = pattern(700000, 6);
+    expect("PUT", "/bucket", NULL, NULL, 200, NULL);
+    put_bytes("/bucket/big", bytes);
+    expect("PUT", "/bucket/small", "x-amz-meta-a: 1\nContent-Type: text/x\n", "hello", 200, NULL);
+    unsigned shards = fake_node_shards(&world.node);
+    expect("PUT", "/bucket/big2", "x-amz-copy-source: /bucket/big\n", NULL, 200, "CopyObjectResult");
+    assert_int_equal(fake_node_shards(&world.node), shards);
+    expect("DELETE", "/bucket/big", NULL, NULL, 204, NULL);
+    expect_bytes("/bucket/big2", NULL, 200, bytes);
+    expect("PUT", "/bucket/small2", "x-amz-copy-source: bucket/small\n", NULL, 200,
+           "5d41402abc4b2a76b9719d911017c592");
+    struct exchange x;
+    char room[128];
+    call(&x, "GET", "/bucket/small2", NULL, NULL);
+    assert_string_equal(header_of(&x, "x-amz-meta-a", room, sizeof(room)), "1");
+    assert_string_equal(header_of(&x, "Content-Type", room, sizeof(room)), "text/x");
+    exchange_free(&x);
+    expect("PUT", "/bucket/small", "x-amz-copy-source: /bucket/small\n", NULL, 400, "InvalidRequest");
+    expect("PUT", "/bucket/small", "x-amz-copy-source: /bucket/small\nx-amz-metadata-directive: REPLACE\n", NULL, 200,
+           NULL);
+    expect("PUT", "/bucket/n", "x-amz-copy-source: /bucket/none\n", NULL, 404, "NoSuchKey");
+    expect("PUT", "/bucket/n", "x-amz-copy-source: /none/none\n", NULL, 404, "NoSuchBucket");
+    expect("PUT", "/bucket/n", "x-amz-copy-source: /bucket/small\nx-amz-copy-source-if-match: x\n", NULL, 412, NULL);
+    pattern_free(bytes);
+}
+
+static void text_between(const struct enc *enc, const char *open, char *room, size_t room_bytes)
+{
+    const uint8_t *at = memmem(enc->data, enc->len, open, strlen(open));
+    assert_non_null(at);
+    at += strlen(open);
+    const uint8_t *end = memchr(at, '<', enc->len - (size_t)(at - enc->data));
+    assert_non_null(end);
+    (void)snprintf(room, room_bytes, "%.*s", (int)(end - at), (const char *)at);
+}
+
+static void upload_begin(const char *key, const char *headers, char id[64])
+{
+    struct exchange x;
+    char target[256];
+    (void)snprintf(target, sizeof(target), "/bucket/%s?uploads", key);
+    call(&x, "POST", target, headers, NULL);
+    assert_int_equal(x.status, 200);
+    text_between(&x.out, "<UploadId>", id, 64);
+    exchange_free(&x);
+}
+
+static void part_put(const char *key, const char *id, unsigned number, const char *headers, struct slice bytes,
+                     char etag[64])
+{
+    struct exchange x;
+    char target[256];
+    (void)snprintf(target, sizeof(target), "/bucket/%s?partNumber=%u&uploadId=%s", key, number, id);
+    call_bytes(&x, "PUT", target, headers, bytes);
+    assert_int_equal(x.status, 200);
+    if (bytes.len > 0) {
+        (void)header_of(&x, "ETag", etag, 64);
+    } else {
+        text_between(&x.out, "<ETag>&quot;", etag, 64);
+    }
+    exchange_free(&x);
+}
+
+static void uploads_become_objects(void **state)
+{
+    (void)state;
+    struct slice bytes = pattern((5u << 20) + 3, 8);
+    char id[64];
+    char etag[3][64];
+    char target[256];
+    char document[1024];
+    expect("PUT", "/bucket", NULL, NULL, 200, NULL);
+    put_bytes("/bucket/source", slice_of(bytes.data, 100));
+    upload_begin("k", "x-amz-meta-a: 1\n", id);
+    expect("GET", "/bucket?uploads", NULL, NULL, 200, id);
+    expect("GET", "/bucket/k", NULL, NULL, 404, NULL);
+    part_put("k", id, 1, NULL, slice_of(bytes.data, 5u << 20), etag[0]);
+    part_put("k", id, 7, NULL, slice_of(bytes.data + (5u << 20), 3), etag[1]);
+    (void)snprintf(target, sizeof(target), "/bucket/k?uploadId=%s", id);
+    expect("GET", target, NULL, NULL, 200, "<PartNumber>7</PartNumber>");
+    (void)snprintf(document, sizeof(document), "<CompleteMultipartUpload><Part><PartNumber>7</PartNumber><ETag>x</ETag>"
+                   "</Part><Part><PartNumber>1</PartNumber><ETag>x</ETag></Part></CompleteMultipartUpload>");
+    expect("POST", target, NULL, document, 400, "InvalidPartOrder");
+    (void)snprintf(document, sizeof(document), "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>%s</ETag>"
+                   "</Part><Part><PartNumber>7</PartNumber><ETag>%s</ETag></Part></CompleteMultipartUpload>",
+                   etag[0], etag[1]);
+    expect("POST", target, NULL, document, 200, "-2&quot;</ETag>");
+    expect("POST", target, NULL, document, 200, "-2&quot;</ETag>");
+    expect_bytes("/bucket/k", NULL, 200, bytes);
+    expect_bytes("/bucket/k?partNumber=2", NULL, 206, slice_of(bytes.data + (5u << 20), 3));
+    expect_bytes("/bucket/k", "Range: bytes=5242870-\n", 206, slice_of(bytes.data + 5242870, 13));
+    expect("GET", target, NULL, NULL, 404, "NoSuchUpload");
+    expect("PUT", "/bucket/k2", "x-amz-copy-source: /bucket/k\n", NULL, 200, "CopyObjectResult");
+    expect_bytes("/bucket/k2", NULL, 200, bytes);
+    pattern_free(bytes);
+}
+
+static void parts_are_copied_and_uploads_aborted(void **state)
+{
+    (void)state;
+    struct slice bytes = pattern(300000, 9);
+    char id[64];
+    char etag[64];
+    char target[256];
+    char document[512];
+    expect("PUT", "/bucket", NULL, NULL, 200, NULL);
+    put_bytes("/bucket/big", bytes);
+    put_bytes("/bucket/small", slice_of(bytes.data, 100));
+    upload_begin("k", NULL, id);
+    part_put("k", id, 1, "x-amz-copy-source: /bucket/small\n", SLICE_EMPTY, etag);
+    part_put("k", id, 1, "x-amz-copy-source: /bucket/big\nx-amz-copy-source-range: bytes=1000-200999\n", SLICE_EMPTY,
+             etag);
+    (void)snprintf(target, sizeof(target), "/bucket/k?uploadId=%s", id);
+    (void)snprintf(document, sizeof(document), "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>%s"
+                   "</ETag></Part></CompleteMultipartUpload>", etag);
+    expect("POST", target, NULL, document, 200, "-1&quot;</ETag>");
+    expect_bytes("/bucket/k", NULL, 200, slice_of(bytes.data + 1000, 200000));
+    upload_begin("k", NULL, id);
+    (void)snprintf(target, sizeof(target), "/bucket/k?uploadId=%s", id);
+    expect("DELETE", target, NULL, NULL, 204, NULL);
+    expect("DELETE", target, NULL, NULL, 404, "NoSuchUpload");
+    expect("PUT", "/bucket/k?partNumber=1&uploadId=nonsense", NULL, "x", 404, "NoSuchUpload");
+    expect("PUT", "/bucket/k?partNumber=10001&uploadId=nonsense", NULL, "x", 400, "InvalidArgument");
+    pattern_free(bytes);
+}
+
+#define WORLD_TEST(name) cmocka_unit_test_setup_teardown(name, world_open, world_close)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WORLD_TEST(strangers_learn_nothing),
+        WORLD_TEST(every_response_has_ids),
+        WORLD_TEST(what_is_not_offered_is_501),
+        WORLD_TEST(not_ready_is_503_with_a_reason),
+        WORLD_TEST(buckets_come_and_go),
+        WORLD_TEST(the_expected_owner_is_checked),
+        WORLD_TEST(objects_of_all_sizes_round_trip),
+        WORLD_TEST(headers_and_metadata_come_back),
+        WORLD_TEST(ranges_are_cut_right),
+        WORLD_TEST(preconditions_of_reads),
+        WORLD_TEST(conditional_writes),
+        WORLD_TEST(wrong_digests_leave_nothing),
+        WORLD_TEST(a_refused_body_is_not_read),
+        WORLD_TEST(a_client_that_vanishes_leaves_nothing),
+        WORLD_TEST(a_commit_that_is_not_done_frees_its_extents),
+        WORLD_TEST(lost_disks_are_503_never_404),
+        WORLD_TEST(listings_fold_page_and_continue),
+        WORLD_TEST(many_are_deleted_at_once),
+        WORLD_TEST(copies_share_or_carry_bytes),
+        WORLD_TEST(uploads_become_objects),
+        WORLD_TEST(parts_are_copied_and_uploads_aborted),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
