@@ -133,6 +133,7 @@ struct slice http_admin_header_find(const struct http_admin_request *req, const 
 static void send_answer(h2o_req_t *h2o, unsigned status, const char *content_type, struct slice body)
 {
     h2o->res.status = (int)status;
+    h2o->res.content_length = body.len;
     h2o->res.reason = status < 300 ? "OK" : "Error";
     h2o_iovec_t type = h2o_strdup(&h2o->pool, content_type, strlen(content_type));
     h2o_add_header(&h2o->pool, &h2o->res.headers, H2O_TOKEN_CONTENT_TYPE, NULL, type.base, type.len);
