@@ -16,6 +16,7 @@ struct put_state {
     struct object_record record;
     struct meta_conditions conditions;
     struct object_upload upload;
+    struct meta_command command; /* made once: what the footer holds is what is committed */
     char etag[S3_ETAG_BYTES];
 };
 
@@ -38,11 +39,10 @@ static void put_committed(struct request *r)
     request_reply_empty(r, 200);
 }
 
-static struct meta_command put_command(struct request *r, const struct object_writer_result *data)
+static void command_make(struct request *r, struct put_state *state)
 {
-    struct put_state *state = r->state;
-    struct meta_command command = { .type = META_CMD_OBJECT_PUT };
-    command.object_put = (struct meta_object_put){
+    state->command = (struct meta_command){ .type = META_CMD_OBJECT_PUT };
+    state->command.object_put = (struct meta_object_put){
         .bucket_id = r->bucket.id,
         .key = r->s3.key,
         .conditions = state->conditions,
@@ -51,17 +51,6 @@ static struct meta_command put_command(struct request *r, const struct object_wr
                   .user_metadata = state->record.user_metadata,
                   .checksum = checksum_to_meta(&r->body.checksum) },
     };
-    if (data != NULL) {
-        command.object_put.session = data->session;
-        command.object_put.map_revision = data->map_revision;
-        command.object_put.body.data_kind = data->data_kind;
-        command.object_put.body.inline_bytes = data->inline_bytes;
-        command.object_put.body.ref_count = data->extent_count;
-        command.object_put.body.refs = data->refs;
-        command.object_put.extent_count = data->extent_count;
-        command.object_put.extents = data->extents;
-    }
-    return command;
 }
 
 static void put_written(struct request *r)
@@ -70,8 +59,17 @@ static void put_written(struct request *r)
     if (object_upload_failed(r, &state->upload)) {
         return;
     }
-    struct meta_command command = put_command(r, state->upload.result);
-    (void)request_propose(r, &command, put_committed); /* found again as r->calls */
+    const struct object_writer_result *data = state->upload.result;
+    struct meta_object_put *put = &state->command.object_put;
+    put->session = data->session;
+    put->map_revision = data->map_revision;
+    put->body.data_kind = data->data_kind;
+    put->body.inline_bytes = data->inline_bytes;
+    put->body.ref_count = data->extent_count;
+    put->body.refs = data->refs;
+    put->extent_count = data->extent_count;
+    put->extents = data->extents;
+    (void)request_propose(r, &state->command, put_committed); /* found again as r->calls */
 }
 
 /* The body is in and every comparison held. The record goes along as the footer of the last extent. */
@@ -83,8 +81,8 @@ static void put_read(struct request *r)
         return;
     }
     s3_etag_single(r->body.md5, state->etag);
-    struct meta_command record = put_command(r, NULL);
-    object_upload_finish(r, &state->upload, &record, put_written);
+    command_make(r, state);
+    object_upload_finish(r, &state->upload, &state->command, put_written);
 }
 
 static void put_begin(struct request *r)

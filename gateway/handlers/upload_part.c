@@ -15,6 +15,7 @@ struct part_state {
     uint32_t number;
     struct s3_multipart_rules rules;
     struct object_upload upload;
+    struct meta_command command; /* made once: what the footer holds is what is committed */
     char etag[S3_ETAG_BYTES];
 };
 
@@ -39,33 +40,24 @@ static void part_committed(struct request *r)
     request_reply_empty(r, 200);
 }
 
-static struct meta_command part_command(struct request *r, const struct object_writer_result *data)
+static void command_make(struct request *r, struct part_state *state)
 {
-    struct part_state *state = r->state;
     const struct upload_body *body = &r->body;
+    struct env *env = request_config(r)->env;
     bool own = body->checksum.kind == state->rules.checksum_kind;
-    struct meta_command command = { .type = META_CMD_UPLOAD_PART };
-    command.upload_part = (struct meta_upload_part){
+    state->command = (struct meta_command){ .type = META_CMD_UPLOAD_PART };
+    struct meta_upload_part *part = &state->command.upload_part;
+    *part = (struct meta_upload_part){
         .bucket_id = r->bucket.id,
         .key = r->s3.key,
         .number = (uint16_t)state->number,
         .size = body->seen_bytes,
-        .mtime_ms = env_wall_ms(request_config(r)->env),
+        .mtime_ms = env_wall_ms(env),
         .etag_md5 = slice_of(body->md5, MD5_BYTES),
         .checksum = checksum_to_meta(own ? &body->checksum : &body->also),
     };
-    memcpy(command.upload_part.upload_id, state->upload_id, UPLOAD_ID_BYTES);
-    env_random(request_config(r)->env, command.upload_part.part_id, sizeof(command.upload_part.part_id));
-    if (data != NULL) {
-        command.upload_part.session = data->session;
-        command.upload_part.map_revision = data->map_revision;
-        command.upload_part.inline_bytes = data->inline_bytes;
-        command.upload_part.ref_count = data->extent_count;
-        command.upload_part.refs = data->refs;
-        command.upload_part.extent_count = data->extent_count;
-        command.upload_part.extents = data->extents;
-    }
-    return command;
+    memcpy(part->upload_id, state->upload_id, UPLOAD_ID_BYTES);
+    env_random(env, part->part_id, sizeof(part->part_id));
 }
 
 static void part_written(struct request *r)
@@ -74,8 +66,16 @@ static void part_written(struct request *r)
     if (object_upload_failed(r, &state->upload)) {
         return;
     }
-    struct meta_command command = part_command(r, state->upload.result);
-    (void)request_propose(r, &command, part_committed); /* found again as r->calls */
+    const struct object_writer_result *data = state->upload.result;
+    struct meta_upload_part *part = &state->command.upload_part;
+    part->session = data->session;
+    part->map_revision = data->map_revision;
+    part->inline_bytes = data->inline_bytes;
+    part->ref_count = data->extent_count;
+    part->refs = data->refs;
+    part->extent_count = data->extent_count;
+    part->extents = data->extents;
+    (void)request_propose(r, &state->command, part_committed); /* found again as r->calls */
 }
 
 static void part_read(struct request *r)
@@ -86,8 +86,8 @@ static void part_read(struct request *r)
         return;
     }
     s3_etag_single(r->body.md5, state->etag);
-    struct meta_command record = part_command(r, NULL);
-    object_upload_finish(r, &state->upload, &record, part_written);
+    command_make(r, state);
+    object_upload_finish(r, &state->upload, &state->command, part_written);
 }
 
 static void part_asked(struct request *r)
