@@ -1,0 +1,56 @@
+# Verbs only: what they do stands in CMakePresets.json and in the scripts they call. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+DISKS := ./data/disk{1..6}
+ROUNDS ?= 200
+MINUTES ?= 10
+TARGET ?= all
+
+.PHONY: help install build serve test unit check asan tsan fuzz clients durability chaos bench clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+
+install: ## install the Debian packages that building needs (says which)
+	@tools/install.sh build
+
+build: ## build build/release/cairn; installs nothing
+	@tools/build.sh release cairn
+
+serve: install build ## install, build, start an S3 server on six directories under ./data
+	@mkdir -p $(DISKS)
+	@exec build/release/cairn server $(DISKS)
+
+test: ## install, build, run every test (about a quarter of an hour on two cores)
+	@tools/install.sh build test clients
+	@tests/run_all.sh
+
+unit: ## unit tests and replays of the fuzz corpora, under AddressSanitizer
+	@tests/run_unit.sh asan
+
+asan: unit ## the same as unit
+
+tsan: ## the tests with threads, under ThreadSanitizer
+	@tests/run_unit.sh tsan
+
+check: ## layers, banned functions, hosts and paths, names, headers alone, packages
+	@tools/check/run_checks.sh
+
+fuzz: ## fuzz each parser for MINUTES=10 of CPU time, or one: TARGET=name
+	@tests/run_fuzz.sh $(TARGET) $(MINUTES)
+
+clients: build ## real S3 clients against a server of their own
+	@tests/clients/run_clients.py
+
+durability: build ## kill -9, lost disks, full disks, flipped bits, failed system calls: the short run
+	@tests/durability/run_durability.py
+
+chaos: build ## the long run of the same: ROUNDS=200 kills
+	@tests/durability/run_durability.py --kill-rounds $(ROUNDS) --long
+
+bench: build ## measure, and write docs/PERFORMANCE.md
+	@tools/bench/run_bench.py
+
+clean: ## remove what was built; ./data stays
+	@rm -rf build
