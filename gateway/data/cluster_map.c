@@ -162,6 +162,7 @@ static void shard_fill(const struct cluster_map *map, const struct map_group *gr
         .position = position,
         .readable = disk_readable(disk, now_ns),
         .writable = disk_writable(disk, now_ns),
+        .removed = disk->map_state == META_DISK_REMOVED,
     };
 }
 
@@ -416,6 +417,19 @@ enum errc cluster_map_locate(struct cluster_map *map, const struct extent *exten
     }
     data_lock_give(&map->lock);
     return rc;
+}
+
+unsigned cluster_map_group(struct cluster_map *map, uint32_t group_id, struct cluster_map_shard *ret_positions)
+{
+    uint64_t now_ns = env_now_ns(map->config.env);
+    data_lock_take(&map->lock);
+    const struct map_group *group = group_find(map, group_id);
+    unsigned count = group == NULL ? 0 : group->disk_count;
+    for (unsigned i = 0; i < count; i++) {
+        shard_fill(map, group, (uint8_t)i, now_ns, &ret_positions[i]);
+    }
+    data_lock_give(&map->lock);
+    return count;
 }
 
 enum errc cluster_map_channel(struct cluster_map *map, struct disk_id id, struct rpc_channel **ret_channel)

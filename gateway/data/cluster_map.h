@@ -30,6 +30,7 @@ struct cluster_map_shard {
     uint8_t position;              /* in the group */
     bool readable;                 /* ONLINE or FULL, as far as known */
     bool writable;                 /* ONLINE, the disk is IN */
+    bool removed;                  /* the map says that it never comes back */
 };
 
 struct cluster_map_placement {
@@ -77,6 +78,8 @@ MUST_CHECK enum errc cluster_map_place(struct cluster_map *map, struct extent_id
 MUST_CHECK enum errc cluster_map_locate(struct cluster_map *map, const struct extent *extent,
                                         struct cluster_map_shard ret_shards[CODE_SHARDS_MAX]);
 MUST_CHECK enum errc cluster_map_channel(struct cluster_map *map, struct disk_id disk, struct rpc_channel **ret_channel);
+/* Every position of a group, at most GROUP_DISKS_MAX; returns how many, 0: unknown group. */
+unsigned cluster_map_group(struct cluster_map *map, uint32_t group, struct cluster_map_shard *ret_positions);
 /* Copies at most `limit` disks; returns how many there are. */
 unsigned cluster_map_disks(struct cluster_map *map, struct cluster_map_disk *ret_disks, unsigned limit);
 

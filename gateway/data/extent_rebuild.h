@@ -1,0 +1,51 @@
+/*
+ * extent_rebuild - brings one extent to its full strength and publishes that by compare-and-set.
+ *
+ *   1 STATING     header and footer from a shard that is there
+ *   2 CLEARING    whatever stands under the new shards' names on their disks is freed (it is in no record)
+ *   3 OPENING     the new shards
+ *   4 COPYING     read some stripes (verified, decoded where need be), write the new cells; again to the end
+ *   5 COMMITTING  the new shards are durable
+ *   6 CHECKING    read back, compared with the checksums of what was written
+ *   7 PUBLISHING  EXTENT_REPAIRED on (id, epoch): readers see the new places; a lost race frees the new shards
+ *
+ * Two kinds. Missing shards are made again in the same code. An extent in a smaller code than its class is written
+ * anew in the class's code as a second set of shards under the same id, each on another disk than the shard of the same
+ * index in the first set, so that (disk, id, index) names one immutable thing at every time; the first set is
+ * freed later, when no read can know it any more (result.retired). Nothing is ever freed that the current record names.
+ *
+ * There must be one repairer for an extent at a time: in `cairn server` the one repair_worker.
+ * Thread: its executor (serial). Memory: a few MiB at a time, outside the streams' budgets.
+ */
+#ifndef GATEWAY_DATA_EXTENT_REBUILD_H
+#define GATEWAY_DATA_EXTENT_REBUILD_H
+
+#include "gateway/data/data_store.h"
+
+struct extent_rebuild;
+
+struct extent_rebuild_result {
+    enum errc status;       /* OK; CONFLICT it changed meanwhile (not an error); UNAVAILABLE too few sources, or no disk
+                               for the new shards; CORRUPT fewer than k good shards; NO_SPACE; IO */
+    struct error error;
+    uint64_t bytes_read, bytes_written;
+    bool has_retired;       /* the first set of shards: free it when every read is past `index` */
+    struct extent retired;
+    uint64_t index;
+};
+
+struct extent_rebuild_params {
+    struct executor *executor;
+    struct extent extent;
+    uint64_t bytes_per_second;   /* of what is read; 0: as fast as it goes */
+    void (*done)(void *data, const struct extent_rebuild_result *result); /* once, later; frees the operation after */
+    void *data;
+};
+
+/* Does the record ask for anything that could be done now? */
+bool extent_rebuild_wanted(const struct extent *extent);
+struct extent_rebuild *extent_rebuild_start(struct data_store *store, const struct extent_rebuild_params *params);
+/* done follows with CANCELED. */
+void extent_rebuild_cancel(struct extent_rebuild *rebuild);
+
+#endif

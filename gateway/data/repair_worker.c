@@ -1,0 +1,333 @@
+/*
+ *   pass:  RETIRED (free first sets) -> SWEEPS (mark what replaced disks held) -> QUEUE page by page:
+ *          for each extent: RECORD (fetched again) -> REBUILD -> next            -> sleep
+ */
+#include "gateway/data/repair_worker.h"
+
+#include "common/base/assert.h"
+#include "common/base/mem.h"
+#include "gateway/data/data_lock.h"
+#include "gateway/data/extent_rebuild.h"
+#include "gateway/data/shard_call.h"
+
+#define IDLE_MS_DEFAULT 2000
+#define PAGE_EXTENTS 64
+#define PAGE_ARENA_BYTES (4u << 20)
+#define RETIRED_MAX 4096 /* more first sets than that stay on the disks as garbage of a live extent */
+
+struct retired_set {
+    struct list node;
+    struct extent extent;
+    uint64_t index;
+};
+
+struct repair_worker {
+    struct repair_worker_config config;
+    struct timer timer;
+    struct meta_op op;
+    struct arena arena;
+    bool busy, stopping;
+    void (*stop_done)(void *data);
+    void *stop_data;
+    struct extent page[PAGE_EXTENTS];
+    unsigned page_count, page_at;
+    bool last_page;
+    bool useful;                   /* something was repaired in this pass */
+    uint64_t from_rank;
+    struct extent_id from_id;
+    struct extent_rebuild *rebuild;
+    struct list retired;
+    unsigned retired_count;
+    struct retired_set *retiring;
+    struct data_lock lock;
+    struct repair_progress progress; /* guarded */
+};
+
+static void page_next(struct repair_worker *worker);
+static void page_ask(struct repair_worker *worker);
+static void retired_next(struct repair_worker *worker);
+
+static void worker_free(struct repair_worker *worker)
+{
+    void (*done)(void *data) = worker->stop_done;
+    void *data = worker->stop_data;
+    timer_stop(worker->config.executor, &worker->timer);
+    while (!list_empty(&worker->retired)) {
+        mem_free(container_of(list_pop(&worker->retired), struct retired_set, node));
+    }
+    if (worker->op.client != NULL) {
+        meta_op_release(&worker->op);
+    }
+    arena_done(&worker->arena);
+    mem_free(worker);
+    done(data);
+}
+
+static void worker_sleep(struct repair_worker *worker)
+{
+    worker->busy = false;
+    if (worker->stopping) {
+        worker_free(worker);
+        return;
+    }
+    timer_start(worker->config.executor, &worker->timer, worker->config.idle_ms);
+}
+
+static void op_begin(struct repair_worker *worker, void (*done)(struct meta_op *op))
+{
+    if (worker->op.client != NULL) {
+        meta_op_release(&worker->op);
+    }
+    arena_done(&worker->arena);
+    arena_init(&worker->arena, PAGE_ARENA_BYTES);
+    meta_op_init(&worker->op, worker->config.executor, &worker->arena, done, worker);
+}
+
+/* ---- the queue ---- */
+
+static void retire(struct repair_worker *worker, const struct extent_rebuild_result *result)
+{
+    if (worker->retired_count >= RETIRED_MAX) {
+        return;
+    }
+    struct retired_set *set = mem_zalloc(sizeof(*set));
+    set->extent = result->retired;
+    set->index = result->index;
+    list_append(&worker->retired, &set->node);
+    worker->retired_count++;
+}
+
+static void rebuild_done(void *data, const struct extent_rebuild_result *result)
+{
+    struct repair_worker *worker = data;
+    worker->rebuild = NULL;
+    data_lock_take(&worker->lock);
+    worker->progress.repaired += result->status == ERRC_OK;
+    worker->progress.failed += result->status != ERRC_OK && result->status != ERRC_CONFLICT;
+    worker->progress.bytes_read += result->bytes_read;
+    worker->progress.bytes_written += result->bytes_written;
+    data_lock_give(&worker->lock);
+    worker->useful |= result->status == ERRC_OK;
+    if (result->has_retired) {
+        retire(worker, result);
+    }
+    page_next(worker);
+}
+
+static void record_done(struct meta_op *op)
+{
+    struct repair_worker *worker = op->data;
+    if (worker->stopping || op->status != ERRC_OK || op->extent.outcome != META_OK ||
+        !extent_rebuild_wanted(&op->extent.extent)) {
+        page_next(worker);
+        return;
+    }
+    struct extent_rebuild_params params = {
+        .executor = worker->config.executor,
+        .extent = op->extent.extent,
+        .bytes_per_second = worker->config.bytes_per_second,
+        .done = rebuild_done,
+        .data = worker,
+    };
+    worker->rebuild = extent_rebuild_start(worker->config.store, &params);
+}
+
+static void pass_end(struct repair_worker *worker)
+{
+    data_lock_take(&worker->lock);
+    worker->progress.passes++;
+    worker->progress.idle = !worker->useful;
+    data_lock_give(&worker->lock);
+    worker_sleep(worker);
+}
+
+static void page_next(struct repair_worker *worker)
+{
+    if (worker->stopping) {
+        worker_sleep(worker);
+    } else if (worker->page_at < worker->page_count) {
+        const struct extent *extent = &worker->page[worker->page_at++];
+        struct meta_query query = { .type = META_QRY_EXTENT, .extent = extent->id };
+        worker->from_rank = meta_repair_rank(extent);
+        worker->from_id = extent->id;
+        op_begin(worker, record_done);
+        meta_query(worker->config.store->meta, &worker->op, &query);
+    } else if (worker->last_page) {
+        pass_end(worker);
+    } else {
+        page_ask(worker);
+    }
+}
+
+static void page_done(struct meta_op *op)
+{
+    struct repair_worker *worker = op->data;
+    worker->page_count = 0;
+    worker->page_at = 0;
+    worker->last_page = op->status != ERRC_OK || op->repair.count < PAGE_EXTENTS;
+    for (uint32_t i = 0; op->status == ERRC_OK && i < op->repair.count && i < PAGE_EXTENTS; i++) {
+        worker->page[worker->page_count++] = op->repair.extents[i];
+    }
+    page_next(worker);
+}
+
+static void page_ask(struct repair_worker *worker)
+{
+    struct meta_query query = { .type = META_QRY_REPAIR, .from = worker->from_rank, .extent = worker->from_id,
+                                .limit = PAGE_EXTENTS };
+    op_begin(worker, page_done);
+    meta_query(worker->config.store->meta, &worker->op, &query);
+}
+
+static void queue_begin(struct repair_worker *worker)
+{
+    worker->from_rank = 0;
+    worker->from_id = (struct extent_id){ { 0 } };
+    worker->useful = false;
+    page_ask(worker);
+}
+
+/* ---- sweeps of replaced disks ---- */
+
+static void sweep_ask(struct repair_worker *worker);
+
+static void sweep_done(struct meta_op *op)
+{
+    struct repair_worker *worker = op->data;
+    if (worker->stopping || op->status != ERRC_OK) {
+        worker_sleep(worker);
+        return;
+    }
+    data_lock_take(&worker->lock);
+    worker->progress.marked += op->result.value;
+    data_lock_give(&worker->lock);
+    sweep_ask(worker); /* the map says where the cursor stands now */
+}
+
+static void cluster_done(struct meta_op *op)
+{
+    struct repair_worker *worker = op->data;
+    if (worker->stopping || op->status != ERRC_OK) {
+        worker_sleep(worker);
+        return;
+    }
+    cluster_map_install(worker->config.store->map, &op->cluster);
+    if (op->cluster.sweep_count == 0) {
+        queue_begin(worker);
+        return;
+    }
+    const struct meta_sweep *sweep = &op->cluster.sweeps[0];
+    struct meta_command command = { .type = META_CMD_GROUP_SWEEP };
+    command.group_sweep.group = sweep->group;
+    command.group_sweep.position = sweep->position;
+    command.group_sweep.from = sweep->from;
+    command.group_sweep.limit = GROUP_SWEEP_MAX;
+    op_begin(worker, sweep_done);
+    meta_propose(worker->config.store->meta, &worker->op, &command);
+}
+
+static void sweep_ask(struct repair_worker *worker)
+{
+    struct meta_query query = { .type = META_QRY_CLUSTER };
+    op_begin(worker, cluster_done);
+    meta_query(worker->config.store->meta, &worker->op, &query);
+}
+
+/* ---- first sets ---- */
+
+/* Only what the record of now does not name is freed. */
+static void retired_record(struct meta_op *op)
+{
+    struct repair_worker *worker = op->data;
+    struct retired_set *set = worker->retiring;
+    worker->retiring = NULL;
+    if (op->status != ERRC_OK) {
+        list_append(&worker->retired, &set->node);
+        worker_sleep(worker);
+        return;
+    }
+    struct cluster_map_shard where[CODE_SHARDS_MAX];
+    const struct extent *now = &op->extent.extent;
+    uint32_t shards = 0;
+    for (unsigned i = 0; i < (unsigned)set->extent.code.k + set->extent.code.m; i++) {
+        bool named = op->extent.outcome == META_OK && now->group == set->extent.group &&
+                     i < (unsigned)now->code.k + now->code.m && now->position[i] == set->extent.position[i];
+        shards |= (uint32_t)!named << i;
+    }
+    if (cluster_map_locate(worker->config.store->map, &set->extent, where) == ERRC_OK) {
+        shard_call_free_shards(worker->config.store, worker->config.executor, set->extent.id, shards, where);
+    }
+    worker->retired_count--;
+    mem_free(set);
+    retired_next(worker);
+}
+
+static void retired_next(struct repair_worker *worker)
+{
+    struct list *first = worker->retired.next;
+    if (worker->stopping || first == &worker->retired) {
+        sweep_ask(worker);
+        return;
+    }
+    struct retired_set *set = container_of(first, struct retired_set, node);
+    if (session_horizon(worker->config.store->session) <= set->index) {
+        sweep_ask(worker); /* a read may still know it: the next pass looks again */
+        return;
+    }
+    list_remove(&set->node);
+    worker->retiring = set;
+    struct meta_query query = { .type = META_QRY_EXTENT, .extent = set->extent.id };
+    op_begin(worker, retired_record);
+    meta_query(worker->config.store->meta, &worker->op, &query);
+}
+
+static void timer_run(struct task *task)
+{
+    struct repair_worker *worker = container_of(container_of(task, struct timer, task), struct repair_worker, timer);
+    worker->busy = true;
+    retired_next(worker);
+}
+
+/* ---- doors ---- */
+
+struct repair_worker *repair_worker_start(const struct repair_worker_config *config)
+{
+    struct repair_worker *worker = mem_zalloc(sizeof(*worker));
+    worker->config = *config;
+    if (worker->config.idle_ms == 0) {
+        worker->config.idle_ms = IDLE_MS_DEFAULT;
+    }
+    data_lock_init(&worker->lock);
+    list_init(&worker->retired);
+    worker->timer.task.run = timer_run;
+    timer_start(config->executor, &worker->timer, 0);
+    return worker;
+}
+
+void repair_worker_kick(struct repair_worker *worker)
+{
+    if (!worker->busy && !worker->stopping) {
+        timer_start(worker->config.executor, &worker->timer, 0);
+    }
+}
+
+void repair_worker_stop(struct repair_worker *worker, void (*done)(void *data), void *data)
+{
+    ASSERT(!worker->stopping);
+    worker->stopping = true;
+    worker->stop_done = done;
+    worker->stop_data = data;
+    if (!worker->busy) {
+        worker_free(worker);
+    } else if (worker->rebuild != NULL) {
+        extent_rebuild_cancel(worker->rebuild);
+    }
+}
+
+struct repair_progress repair_worker_progress(struct repair_worker *worker)
+{
+    data_lock_take(&worker->lock);
+    struct repair_progress progress = worker->progress;
+    data_lock_give(&worker->lock);
+    return progress;
+}
