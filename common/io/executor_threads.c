@@ -36,19 +36,15 @@ static struct executor_threads *threads_of(struct executor *executor)
 static void threads_post(struct executor *executor, struct task *task)
 {
     struct executor_threads *self = threads_of(executor);
-    bool signal = false;
     task->next = NULL;
     (void)pthread_mutex_lock(&self->lock);
     *self->tail = task;
     self->tail = &task->next;
     if (self->idle > self->waking) {
         self->waking++;
-        signal = true;
+        (void)pthread_cond_signal(&self->wake); /* under the lock: after it the task may run and end us */
     }
     (void)pthread_mutex_unlock(&self->lock);
-    if (signal) {
-        (void)pthread_cond_signal(&self->wake);
-    }
 }
 
 /* Sleeps until a post, the first timer or the end. The lock is held. */
