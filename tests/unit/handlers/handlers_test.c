@@ -403,9 +403,8 @@ static void text_between(const struct enc *enc, const char *open, char *room, si
     const uint8_t *at = memmem(enc->data, enc->len, open, strlen(open));
     assert_non_null(at);
     at += strlen(open);
-    const uint8_t *end = memchr(at, '<', enc->len - (size_t)(at - enc->data));
-    assert_non_null(end);
-    (void)snprintf(room, room_bytes, "%.*s", (int)(end - at), (const char *)at);
+    (void)snprintf(room, room_bytes, "%.*s", (int)(enc->len - (size_t)(at - enc->data)), (const char *)at);
+    room[strcspn(room, "<&")] = '\0';
 }
 
 static void upload_begin(const char *key, const char *headers, char id[64])
@@ -461,7 +460,7 @@ static void uploads_become_objects(void **state)
     expect("POST", target, NULL, document, 200, "-2&quot;</ETag>");
     expect("POST", target, NULL, document, 200, "-2&quot;</ETag>");
     expect_bytes("/bucket/k", NULL, 200, bytes);
-    expect_bytes("/bucket/k?partNumber=2", NULL, 206, slice_of(bytes.data + (5u << 20), 3));
+    expect_bytes("/bucket/k?partNumber=7", NULL, 206, slice_of(bytes.data + (5u << 20), 3));
     expect_bytes("/bucket/k", "Range: bytes=5242870-\n", 206, slice_of(bytes.data + 5242870, 13));
     expect("GET", target, NULL, NULL, 404, "NoSuchUpload");
     expect("PUT", "/bucket/k2", "x-amz-copy-source: /bucket/k\n", NULL, 200, "CopyObjectResult");
