@@ -357,6 +357,13 @@ uint8_t meta_repair_rank(const struct extent *extent)
     return gone > extent->code.m ? 255 : (uint8_t)(extent->code.m - gone);
 }
 
+bool meta_extent_smaller(const struct extent *extent)
+{
+    const struct extent_code *code = &extent->code;
+    return code->m < extent->class_m ||
+           (code->matrix != MATRIX_COPIES && code->k + code->m < extent->class_k + extent->class_m);
+}
+
 uint64_t meta_extent_stripes(const struct extent *extent)
 {
     uint64_t stripe_bytes = (uint64_t)extent->code.k * extent->code.cell_bytes;

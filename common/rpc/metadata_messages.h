@@ -226,12 +226,12 @@ struct meta_session_close { uint64_t session; };    /* compare-and-set OPEN -> C
 
 struct meta_gc_item {
     uint64_t seq;                  /* of the queue, grows */
-    uint64_t index;                /* log index of the delete: freed only when every live read is past it */
-    uint8_t kind;                  /* 1 extent: free its shards; 2 parts: expand */
+    uint64_t index;                /* log index of the delete: freed only when every live read holds a greater one */
+    uint8_t kind;                  /* 1 extent: free its shards, then GC_DONE; 2 parts: GC_EXPAND until it is gone */
     struct extent extent;
     uint8_t part_id[16];
 };
-struct meta_gc_done { uint32_t count; const uint64_t *seqs; };
+struct meta_gc_done { uint32_t count; const uint64_t *seqs; }; /* items of kind 1, strictly ascending; gone ones are fine */
 #define GC_DONE_MAX 4096
 /* One bounded step on an item of kind 2; result `detail` is 1 while more steps are left. */
 struct meta_gc_expand { uint64_t seq; };
@@ -326,7 +326,7 @@ struct meta_result {
 /* ---- queries ---- */
 
 enum meta_query_type {
-    META_QRY_BUCKET = 1,    /* by name */
+    META_QRY_BUCKET = 1,    /* by name or id; answer: meta_buckets_reply of none or one */
     META_QRY_BUCKETS,       /* list, by name */
     META_QRY_OBJECT,        /* one version: row, body, and the extents of a range */
     META_QRY_EXTENTS,       /* further references of a range */
@@ -356,7 +356,7 @@ struct meta_query {
     struct meta_version_ref version;
     bool want_body;                /* OBJECT: false = only the row */
     bool want_data;                /* OBJECT: inline bytes or extents of [range_first, range_first + range_length) */
-    uint64_t range_first, range_length;
+    uint64_t range_first, range_length; /* cut to the object's end */
     uint8_t upload_id[16];
     uint16_t part_number;          /* OBJECT: only this part's data; LIST_PARTS: marker */
     struct slice prefix, delimiter, marker;
@@ -375,20 +375,23 @@ struct meta_data_extent {          /* one reference, joined with its extent */
     struct extent extent;
     uint64_t offset;               /* in the extent, logical */
     uint64_t length;
-    uint64_t object_offset;        /* where these bytes stand in the object (or part) */
+    uint64_t object_offset;        /* where these bytes stand in the object */
 };
 struct meta_object_reply {
     uint8_t outcome;
     uint64_t index;                /* applied index this was read at: hold it while reading extents */
-    struct meta_bucket bucket;
-    struct meta_row row;           /* with NO_KEY because of a delete marker: the marker's */
+    struct meta_bucket bucket;     /* counters are in BUCKET and BUCKETS replies only: zero in the others */
+    struct meta_row row;           /* with NO_KEY because of a delete marker: the marker's. A version named by its id
+                                      may be a marker: then OK, and the row says so */
     struct meta_body body;         /* with want_body; refs are not repeated, part list only its count and sizes when asked by part */
     uint16_t parts_count;          /* multipart: number of parts; else 0 */
     uint64_t part_offset, part_size; /* OBJECT with part_number: where the part stands */
     struct meta_checksum part_checksum;
-    struct slice inline_bytes;     /* of the wanted range */
+    struct slice inline_bytes;     /* not empty: the wanted bytes from range_first to extents_until (then no extents) */
     uint32_t extent_count;         /* covers the range from its start; maybe not to its end */
     struct meta_data_extent *extents;
+    /* A multipart version may mix parts in extents with inline ones: one answer holds only one kind. The range is
+     * one of the object; with part_number it is cut to that part, and offsets stay those of the object. */
     uint64_t extents_until;        /* first object offset not covered: ask EXTENTS from there (META_QRY_EXTENTS is the
                                       same query with version set and want_body false) */
 };
@@ -476,6 +479,8 @@ struct meta_status {
 /* Order of the repair queue: shards that may still be lost; 255 when more than m are gone (then only their
  * return helps, so these stand last). */
 uint8_t meta_repair_rank(const struct extent *extent);
+/* Bears fewer losses than its class asks for, or takes fewer disks; copies (k = 1) of full m do not count. */
+bool meta_extent_smaller(const struct extent *extent);
 uint64_t meta_extent_stripes(const struct extent *extent);
 
 /* For each message M: void M_encode(struct enc *, const struct M *); MUST_CHECK enum errc M_decode(struct slice,
