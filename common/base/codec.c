@@ -56,9 +56,8 @@ void enc_uint(struct enc *enc, uint64_t v)
 
 void enc_raw(struct enc *enc, const void *data, size_t len)
 {
-    uint8_t *at = enc_reserve(enc, len);
-    if (len > 0) {
-        memcpy(at, data, len);
+    if (len > 0) { /* an empty encoder has no block, and NULL + 0 is undefined */
+        memcpy(enc_reserve(enc, len), data, len);
     }
 }
 

@@ -28,6 +28,7 @@ static void canonical_query(struct enc *out, const struct s3_request *request, b
     struct canonical_pair pairs[S3_PARAMS_MAX];
     struct enc scratch = ENC_INIT;
     size_t count = 0;
+    enc_u8(&scratch, 0); /* so that there is a block even when every name and value is empty */
     for (size_t i = 0; i < request->param_count && i < S3_PARAMS_MAX; i++) {
         const struct s3_param *param = &request->params[i];
         if (skip_signature && slice_equal_str(param->name, "X-Amz-Signature")) {
