@@ -510,6 +510,13 @@ static bool same_places(const struct extent *a, const struct extent *b)
            a->group == b->group && memcmp(a->position, b->position, count_of(a)) == 0;
 }
 
+/* Was our proposal applied to this record at some time? Only we clear bits of `missing`: while all our targets are marked,
+ * either it was not, or they were lost again; then dropping them is right too. */
+static bool is_ours(const struct extent_rebuild *r, const struct extent *now)
+{
+    return same_places(now, &r->after) && (r->recode || (now->missing & r->targets) != r->targets);
+}
+
 static void published(struct extent_rebuild *r, uint64_t index)
 {
     r->result.index = index;
@@ -525,8 +532,7 @@ static void record_seen(struct meta_op *op)
     r->pending--;
     if (op->status != ERRC_OK) {
         r->publish_again = true; /* stale once more, then asked again */
-    } else if (op->extent.outcome == META_OK && op->extent.extent.epoch > r->params.extent.epoch &&
-               same_places(&op->extent.extent, &r->after)) {
+    } else if (op->extent.outcome == META_OK && is_ours(r, &op->extent.extent)) {
         published(r, atomic_load(&r->store->meta->index_seen));
     } else {
         targets_drop(r);

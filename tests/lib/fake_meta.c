@@ -102,6 +102,10 @@ static enum errc serve_command(struct fake_meta *meta, struct rpc_call *call, st
     }
     case META_CMD_EXTENT_REPAIRED:
         repaired(meta, &command.extent_repaired, &result);
+        if (meta->lose_next_repaired > 0) {
+            meta->lose_next_repaired--;
+            return ERRC_TIMEOUT;
+        }
         break;
     case META_CMD_GC_DONE:
         gc_done(meta, &command.gc_done);

@@ -31,6 +31,7 @@ struct fake_meta {
     unsigned missing_proposals, repaired, stale;
     struct meta_data_extent more[FAKE_EXTENTS]; /* what META_QRY_EXTENTS answers from */
     unsigned more_count;
+    unsigned lose_next_repaired; /* applied, but answered with TIMEOUT */
     uint64_t renew_oldest;
 };
 

@@ -22,6 +22,7 @@ struct fake_shard {
     uint8_t *footer;
     size_t footer_bytes;
     bool durable;
+    struct shard_header header; /* owner's key is not kept */
 };
 
 struct disk_id fake_disk_id(unsigned disk)
@@ -72,6 +73,8 @@ static struct fake_shard *shard_new(struct fake_disk *disk, const struct shard_h
     struct fake_shard *shard = mem_zalloc(sizeof(*shard));
     shard->extent = header->extent;
     shard->index = header->index;
+    shard->header = *header;
+    shard->header.owner.key = SLICE_EMPTY;
     shard->code = header->code;
     shard->stored_bytes = header->stored_bytes;
     shard->cell_count = header->cell_count;
@@ -152,6 +155,9 @@ static enum errc serve_open(struct fake_node *node, struct rpc_call *call)
         return ERRC_INVALID;
     }
     node->opens++;
+    if (shard_find(fake_node_disk(node, m.disk), m.header.extent, m.header.index) != NULL) {
+        return ERRC_EXISTS;
+    }
     return shard_new(fake_node_disk(node, m.disk), &m.header) == NULL ? ERRC_INVALID : ERRC_OK;
 }
 
@@ -233,6 +239,21 @@ static enum errc serve_read(struct fake_node *node, struct rpc_call *call)
     return ERRC_OK;
 }
 
+static enum errc serve_stat(struct fake_node *node, struct rpc_call *call)
+{
+    struct node_shard_name m;
+    if (node_shard_name_decode(call->head, &m) != ERRC_OK) {
+        return ERRC_INVALID;
+    }
+    struct fake_shard *shard = shard_find(fake_node_disk(node, m.disk), m.extent, m.index);
+    if (shard == NULL || !shard->durable) {
+        return ERRC_NOT_FOUND;
+    }
+    struct node_shard_stat_reply reply = { .header = shard->header, .footer = slice_of(shard->footer, shard->footer_bytes) };
+    node_shard_stat_reply_encode(&call->reply, &reply);
+    return ERRC_OK;
+}
+
 static enum errc serve_free(struct fake_node *node, struct rpc_call *call)
 {
     struct node_shard_free m;
@@ -305,6 +326,7 @@ static enum errc serve(struct fake_node *node, struct rpc_call *call)
     case RPC_NODE_SHARD_COMMIT: return serve_commit(node, call);
     case RPC_NODE_SHARD_ABORT:  return serve_abort(node, call);
     case RPC_NODE_SHARD_READ:   return serve_read(node, call);
+    case RPC_NODE_SHARD_STAT:   return serve_stat(node, call);
     case RPC_NODE_SHARD_FREE:   return serve_free(node, call);
     case RPC_NODE_SHARD_LIST:   return serve_list(node, call);
     default:                    return ERRC_UNSUPPORTED;
@@ -430,6 +452,15 @@ bool fake_node_corrupt(struct fake_node *node, struct extent_id extent, unsigned
         shard->bytes[at % shard->shard_bytes] ^= 0x04;
     }
     return shard != NULL;
+}
+
+unsigned fake_node_copies(const struct fake_node *node, struct extent_id extent, unsigned index)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < FAKE_DISKS; i++) {
+        count += shard_find(&node->disks[i], extent, index) != NULL;
+    }
+    return count;
 }
 
 bool fake_node_drop(struct fake_node *node, struct extent_id extent, unsigned index)

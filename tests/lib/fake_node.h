@@ -42,6 +42,8 @@ unsigned fake_node_open_shards(const struct fake_node *node);
 bool fake_node_corrupt(struct fake_node *node, struct extent_id extent, unsigned index, uint64_t at);
 bool fake_node_drop(struct fake_node *node, struct extent_id extent, unsigned index);
 bool fake_node_has(const struct fake_node *node, struct extent_id extent, unsigned index, struct slice *ret_footer);
+/* On how many disks a shard of that name stands. */
+unsigned fake_node_copies(const struct fake_node *node, struct extent_id extent, unsigned index);
 void fake_node_wipe(struct fake_node *node, unsigned disk);
 
 #endif
