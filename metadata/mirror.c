@@ -1,0 +1,531 @@
+#include "metadata/mirror.h"
+
+#include "common/base/assert.h"
+#include "common/base/crc32c.h"
+#include "common/base/mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define STATE_MAGIC 0x3154534e52494143u /* "CAIRNST1" */
+#define STATE_FORMAT 1
+#define STATE_BYTES_MAX (1u << 20)
+#define SEGMENT_MAGIC 0x31474f4c4e524143u /* "CARNLOG1" */
+#define SEGMENT_FORMAT 1
+#define SEGMENT_HEADER_BYTES 64
+#define RECORD_MAGIC 0x31524c43u /* "CLR1" */
+#define SEGMENTS_MAX 4096
+
+STATIC_ASSERT(LOG_RECORD_HEADER_BYTES == 48, "docs/formats/metadata-log.md");
+
+void mirror_init(struct mirror *mirror, struct env *env, struct cluster_id cluster, struct disk_id disk,
+                 const char *path)
+{
+    *mirror = (struct mirror){ .env = env, .cluster = cluster, .disk = disk,
+                               .dir = mem_format("%s/metadata", path) };
+}
+
+void mirror_done(struct mirror *mirror)
+{
+    if (mirror->segment != NULL) {
+        mirror->env->vt->close(mirror->env, mirror->segment);
+    }
+    mem_free(mirror->dir);
+    *mirror = (struct mirror){ .segment = NULL };
+}
+
+enum errc mirror_create(struct mirror *mirror, struct error *e)
+{
+    struct error why = ERROR_INIT;
+    enum errc rc = mirror->env->vt->mkdir(mirror->env, mirror->dir, &why);
+    if (rc != ERRC_OK && rc != ERRC_EXISTS) {
+        return error_set(e, rc, "%s", why.text);
+    }
+    char *slash = strrchr(mirror->dir, '/');
+    char *parent = mem_strndup(mirror->dir, (size_t)(slash - mirror->dir));
+    rc = mirror->env->vt->fsync_dir(mirror->env, parent, e);
+    mem_free(parent);
+    return rc;
+}
+
+/* ---- state ---- */
+
+static void state_encode(struct enc *out, const struct mirror_state *state)
+{
+    enc_u64(out, STATE_MAGIC);
+    enc_u32(out, STATE_FORMAT);
+    enc_raw(out, state->cluster.bytes, ID_BYTES);
+    enc_raw(out, state->self.bytes, ID_BYTES);
+    enc_u64(out, state->generation);
+    enc_u64(out, state->term);
+    enc_u64(out, state->vote);
+    enc_u32(out, state->wanted);
+    enc_u32(out, state->dir_count);
+    for (uint32_t i = 0; i < state->dir_count; i++) {
+        enc_raw(out, state->dirs[i].disk.bytes, ID_BYTES);
+        enc_bytes(out, slice_str(state->dirs[i].path));
+        enc_u8(out, state->dirs[i].is_mirror ? 1 : 0);
+    }
+    enc_u32(out, crc32c(out->data, out->len));
+}
+
+static enum errc state_decode(struct slice bytes, const char *path, struct mirror_state *state, struct error *e)
+{
+    struct dec dec = dec_of(bytes);
+    if (bytes.len < 16 || load_le32(bytes.data + bytes.len - 4) != crc32c(bytes.data, bytes.len - 4) ||
+        dec_u64(&dec) != STATE_MAGIC) {
+        return error_set(e, ERRC_CORRUPT, "'%s' is damaged", path);
+    }
+    uint32_t format = dec_u32(&dec);
+    if (format > STATE_FORMAT) {
+        return error_set(e, ERRC_FORMAT, "'%s' has format %u, this program knows %d", path, format, STATE_FORMAT);
+    }
+    dec_copy(&dec, state->cluster.bytes, ID_BYTES);
+    dec_copy(&dec, state->self.bytes, ID_BYTES);
+    state->generation = dec_u64(&dec);
+    state->term = dec_u64(&dec);
+    state->vote = dec_u64(&dec);
+    state->wanted = dec_u32(&dec);
+    state->dir_count = dec_u32(&dec);
+    for (uint32_t i = 0; i < state->dir_count && i < MIRROR_DIRS_MAX; i++) {
+        dec_copy(&dec, state->dirs[i].disk.bytes, ID_BYTES);
+        struct slice text = dec_bytes(&dec);
+        (void)snprintf(state->dirs[i].path, MIRROR_PATH_BYTES, "%.*s", (int)text.len, (const char *)text.data);
+        state->dirs[i].is_mirror = dec_u8(&dec) != 0;
+    }
+    (void)dec_u32(&dec); /* the CRC, checked above */
+    return dec_done(&dec) && state->dir_count <= MIRROR_DIRS_MAX ? ERRC_OK
+                                                                 : error_set(e, ERRC_CORRUPT, "'%s' is damaged", path);
+}
+
+/* A whole file into out. */
+static enum errc file_read(struct env *env, const char *path, uint64_t bytes_max, struct enc *out, struct error *e)
+{
+    struct env_file *file = NULL;
+    struct env_stat stat;
+    enum errc rc = env->vt->open(env, path, ENV_OPEN_READ, &file, e);
+    if (rc != ERRC_OK) {
+        return rc;
+    }
+    rc = env->vt->stat_file(env, file, &stat, e);
+    if (rc == ERRC_OK && stat.size > bytes_max) {
+        rc = error_set(e, ERRC_CORRUPT, "'%s' is too large", path);
+    }
+    if (rc == ERRC_OK) {
+        size_t len = 0;
+        uint8_t *at = enc_reserve(out, (size_t)stat.size);
+        rc = env->vt->pread(env, file, at, (size_t)stat.size, 0, &len, e);
+        out->len -= (size_t)stat.size - len;
+    }
+    env->vt->close(env, file);
+    return rc;
+}
+
+enum errc mirror_state_read(struct mirror *mirror, struct mirror_state *ret_state, struct error *e)
+{
+    char *path = mem_format("%s/state", mirror->dir);
+    struct enc bytes = ENC_INIT;
+    enum errc rc = file_read(mirror->env, path, STATE_BYTES_MAX, &bytes, e);
+    if (rc == ERRC_OK) {
+        *ret_state = (struct mirror_state){ .generation = 0 };
+        rc = state_decode(enc_slice(&bytes), path, ret_state, e);
+    }
+    enc_free(&bytes);
+    mem_free(path);
+    return rc;
+}
+
+enum errc mirror_state_write(struct mirror *mirror, const struct mirror_state *state, struct error *e)
+{
+    struct env *env = mirror->env;
+    char *path = mem_format("%s/state", mirror->dir);
+    char *temporary = mem_format("%s/state.new", mirror->dir);
+    struct mirror_state *own = mem_alloc(sizeof(*own));
+    struct enc bytes = ENC_INIT;
+    struct env_file *file = NULL;
+    *own = *state;
+    own->self = mirror->disk;
+    state_encode(&bytes, own);
+    const struct iovec part = { bytes.data, bytes.len };
+    enum errc rc = env->vt->open(env, temporary, ENV_OPEN_CREATE | ENV_OPEN_TRUNCATE, &file, e);
+    if (rc == ERRC_OK) {
+        rc = env->vt->pwritev(env, file, &part, 1, 0, e);
+        rc = rc == ERRC_OK ? env->vt->fdatasync(env, file, e) : rc;
+        env->vt->close(env, file);
+    }
+    rc = rc == ERRC_OK ? env->vt->rename(env, temporary, path, e) : rc;
+    rc = rc == ERRC_OK ? env->vt->fsync_dir(env, mirror->dir, e) : rc;
+    enc_free(&bytes);
+    mem_free(own);
+    mem_free(temporary);
+    mem_free(path);
+    return rc;
+}
+
+/* ---- records ---- */
+
+uint32_t log_record_encode(struct enc *out, uint64_t index, uint64_t term, uint8_t type, uint64_t batch_first,
+                           uint32_t chain, struct slice data)
+{
+    ASSERT(data.len <= LOG_ENTRY_BYTES_MAX);
+    uint8_t *header = enc_reserve(out, LOG_RECORD_HEADER_BYTES);
+    store_le32(header, RECORD_MAGIC);
+    store_le64(header + 8, index);
+    store_le64(header + 16, term);
+    store_le64(header + 24, batch_first);
+    store_le32(header + 32, type);
+    store_le32(header + 36, (uint32_t)data.len);
+    store_le32(header + 40, crc32c(data.data, data.len));
+    store_le32(header + 44, chain);
+    uint32_t crc = crc32c(header + 8, LOG_RECORD_HEADER_BYTES - 8);
+    store_le32(header + 4, crc);
+    enc_raw(out, data.data, data.len);
+    return crc;
+}
+
+struct record {
+    uint64_t index, term, batch_first;
+    uint32_t type, length, chain, crc;
+    const uint8_t *data;
+};
+
+/* A whole, valid record at `at`. */
+static bool record_parse(struct slice bytes, size_t at, struct record *ret)
+{
+    if (at > bytes.len || bytes.len - at < LOG_RECORD_HEADER_BYTES) {
+        return false;
+    }
+    const uint8_t *header = bytes.data + at;
+    if (load_le32(header) != RECORD_MAGIC || load_le32(header + 4) != crc32c(header + 8, LOG_RECORD_HEADER_BYTES - 8)) {
+        return false;
+    }
+    *ret = (struct record){ load_le64(header + 8),  load_le64(header + 16), load_le64(header + 24),
+                            load_le32(header + 32), load_le32(header + 36), load_le32(header + 44),
+                            load_le32(header + 4),  header + LOG_RECORD_HEADER_BYTES };
+    return ret->length <= LOG_ENTRY_BYTES_MAX && ret->length <= bytes.len - at - LOG_RECORD_HEADER_BYTES &&
+           load_le32(header + 40) == crc32c(ret->data, ret->length);
+}
+
+/* Is there, anywhere behind `at`, a record of a write that began after `index`? Then `index` was acknowledged. */
+static bool later_write_exists(struct slice bytes, size_t at, uint64_t index)
+{
+    struct record record;
+    for (; bytes.len >= LOG_RECORD_HEADER_BYTES && at <= bytes.len - LOG_RECORD_HEADER_BYTES; at++) {
+        if (load_le32(bytes.data + at) == RECORD_MAGIC && record_parse(bytes, at, &record) && record.batch_first > index) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- segments ---- */
+
+struct segment_names {
+    uint64_t first[SEGMENTS_MAX];
+    size_t count;
+    bool too_many;
+};
+
+static void segment_visit(void *data, const char *name)
+{
+    struct segment_names *names = data;
+    char *end = NULL;
+    if (strncmp(name, "log-", 4) != 0 || strlen(name) != 4 + 16) {
+        return;
+    }
+    uint64_t first = strtoull(name + 4, &end, 16);
+    if (*end != '\0') {
+        return;
+    }
+    if (names->count == SEGMENTS_MAX) {
+        names->too_many = true;
+        return;
+    }
+    names->first[names->count++] = first;
+}
+
+static int first_compare(const void *a, const void *b)
+{
+    const uint64_t *left = a;
+    const uint64_t *right = b;
+    return (*left > *right) - (*left < *right);
+}
+
+static enum errc segments_list(const struct mirror *mirror, struct segment_names *names, struct error *e)
+{
+    names->count = 0;
+    names->too_many = false;
+    enum errc rc = mirror->env->vt->list(mirror->env, mirror->dir, segment_visit, names, e);
+    if (rc == ERRC_OK && names->too_many) {
+        rc = error_set(e, ERRC_LIMIT, "'%s' has too many log segments", mirror->dir);
+    }
+    qsort(names->first, names->count, sizeof(names->first[0]), first_compare);
+    return rc;
+}
+
+static char *segment_path(const struct mirror *mirror, uint64_t first)
+{
+    return mem_format("%s/log-%016llx", mirror->dir, (unsigned long long)first);
+}
+
+static void segment_header(const struct mirror *mirror, uint64_t first, uint32_t chain_seed,
+                           uint8_t header[SEGMENT_HEADER_BYTES])
+{
+    memset(header, 0, SEGMENT_HEADER_BYTES);
+    store_le64(header, SEGMENT_MAGIC);
+    store_le32(header + 8, SEGMENT_FORMAT);
+    memcpy(header + 12, mirror->cluster.bytes, ID_BYTES);
+    store_le64(header + 28, first);
+    store_le32(header + 36, chain_seed);
+    store_le32(header + 60, crc32c(header, 60));
+}
+
+/* The header is written and synced with the first batch; only the name must be durable before it counts. */
+static enum errc segment_begin(struct mirror *mirror, uint64_t first, uint32_t chain_seed, struct error *e)
+{
+    struct env *env = mirror->env;
+    uint8_t header[SEGMENT_HEADER_BYTES];
+    const struct iovec part = { header, sizeof(header) };
+    char *path = segment_path(mirror, first);
+    if (mirror->segment != NULL) {
+        env->vt->close(env, mirror->segment);
+        mirror->segment = NULL;
+    }
+    segment_header(mirror, first, chain_seed, header);
+    enum errc rc = env->vt->open(env, path, ENV_OPEN_CREATE | ENV_OPEN_TRUNCATE, &mirror->segment, e);
+    rc = rc == ERRC_OK ? env->vt->pwritev(env, mirror->segment, &part, 1, 0, e) : rc;
+    rc = rc == ERRC_OK ? env->vt->fsync_dir(env, mirror->dir, e) : rc;
+    mirror->segment_first = first;
+    mirror->segment_end = SEGMENT_HEADER_BYTES;
+    mem_free(path);
+    return rc;
+}
+
+enum errc mirror_append(struct mirror *mirror, struct slice records, uint64_t first_index, uint32_t chain_seed,
+                        struct error *e)
+{
+    struct env *env = mirror->env;
+    if (mirror->segment == NULL || mirror->segment_end >= LOG_SEGMENT_BYTES) {
+        enum errc rc = segment_begin(mirror, first_index, chain_seed, e);
+        if (rc != ERRC_OK) {
+            return rc;
+        }
+    }
+    const struct iovec part = { (void *)(uintptr_t)records.data, records.len };
+    enum errc rc = env->vt->pwritev(env, mirror->segment, &part, 1, mirror->segment_end, e);
+    rc = rc == ERRC_OK ? env->vt->fdatasync(env, mirror->segment, e) : rc;
+    if (rc == ERRC_OK) {
+        mirror->segment_end += records.len;
+    }
+    return rc;
+}
+
+/* ---- loading ---- */
+
+struct loader {
+    struct mirror *mirror;
+    struct log_contents *contents;
+    size_t capacity;
+    bool any;                /* a first record was seen */
+    bool read_only;          /* leave the files alone, and do not look behind `until` */
+    uint64_t until;
+};
+
+static void loader_add(struct loader *loader, const struct record *record)
+{
+    struct log_contents *contents = loader->contents;
+    if (contents->count == loader->capacity) {
+        loader->capacity = loader->capacity > 0 ? 2 * loader->capacity : 1024;
+        contents->entries = mem_realloc(contents->entries, loader->capacity * sizeof(contents->entries[0]));
+    }
+    /* Data moves when `bytes` grows: remember the offset now, make it a pointer at the end. */
+    contents->entries[contents->count++] = (struct log_entry){
+        record->index, record->term, (uint8_t)record->type,
+        { (const uint8_t *)(uintptr_t)contents->bytes.len, record->length },
+    };
+    enc_raw(&contents->bytes, record->data, record->length);
+    contents->chain = record->crc;
+    contents->byte_count += LOG_RECORD_HEADER_BYTES + record->length;
+}
+
+static uint64_t next_index(const struct log_contents *contents)
+{
+    return contents->first_index + contents->count;
+}
+
+/* Records of one segment; *ret_end is the offset behind the last good one. */
+static enum errc segment_records(struct loader *loader, const char *path, struct slice bytes, size_t *ret_end,
+                                 struct error *e)
+{
+    struct log_contents *contents = loader->contents;
+    size_t at = SEGMENT_HEADER_BYTES;
+    struct record record;
+    while (record_parse(bytes, at, &record) && record.index == next_index(contents) &&
+           record.chain == contents->chain && record.index <= loader->until) {
+        loader_add(loader, &record);
+        at += LOG_RECORD_HEADER_BYTES + record.length;
+    }
+    *ret_end = at;
+    if (at < bytes.len && next_index(contents) <= loader->until && later_write_exists(bytes, at, next_index(contents))) {
+        return error_set(e, ERRC_CORRUPT, "'%s' is damaged at offset %zu, before acknowledged records", path, at);
+    }
+    return ERRC_OK;
+}
+
+static enum errc segment_load(struct loader *loader, uint64_t first, bool last, struct error *e)
+{
+    struct mirror *mirror = loader->mirror;
+    struct log_contents *contents = loader->contents;
+    char *path = segment_path(mirror, first);
+    struct enc bytes = ENC_INIT;
+    uint8_t expected[SEGMENT_HEADER_BYTES];
+    size_t end = 0;
+    enum errc rc = file_read(mirror->env, path, LOG_SEGMENT_BYTES + LOG_ENTRY_BYTES_MAX * 2u, &bytes, e);
+    if (rc == ERRC_OK && !loader->any && bytes.len >= SEGMENT_HEADER_BYTES) {
+        contents->first_index = first;
+        contents->chain = load_le32(bytes.data + 36); /* checked with the header below */
+    }
+    if (rc == ERRC_OK) {
+        segment_header(mirror, first, contents->chain, expected);
+        bool whole = bytes.len >= SEGMENT_HEADER_BYTES && memcmp(bytes.data, expected, SEGMENT_HEADER_BYTES) == 0;
+        if (whole && first == (loader->any ? next_index(contents) : first)) {
+            loader->any = true;
+            rc = segment_records(loader, path, enc_slice(&bytes), &end, e);
+        } else if (!last || later_write_exists(enc_slice(&bytes), 0, first)) {
+            rc = error_set(e, ERRC_CORRUPT, "'%s': its header is damaged or out of sequence", path);
+        }
+    }
+    if (rc == ERRC_OK && !last && end < bytes.len && next_index(contents) <= loader->until) {
+        rc = error_set(e, ERRC_CORRUPT, "'%s' is damaged at offset %zu, and is not the last segment", path, end);
+    }
+    if (loader->read_only) {
+        /* the files are somebody else's */
+    } else if (rc == ERRC_OK && last && end == 0) {
+        rc = mirror->env->vt->unlink(mirror->env, path, e); /* torn while it was begun: nothing in it was acknowledged */
+    } else if (rc == ERRC_OK && last) {
+        rc = mirror->env->vt->open(mirror->env, path, 0, &mirror->segment, e);
+        if (rc == ERRC_OK && end < bytes.len) {
+            rc = mirror->env->vt->truncate(mirror->env, mirror->segment, end, e);
+            rc = rc == ERRC_OK ? mirror->env->vt->fdatasync(mirror->env, mirror->segment, e) : rc;
+        }
+        mirror->segment_first = first;
+        mirror->segment_end = end;
+    }
+    enc_free(&bytes);
+    mem_free(path);
+    return rc;
+}
+
+static enum errc log_read(struct loader *loader, struct error *e)
+{
+    struct log_contents *contents = loader->contents;
+    struct segment_names *names = mem_alloc(sizeof(*names));
+    *contents = (struct log_contents){ .first_index = 1 };
+    enum errc rc = segments_list(loader->mirror, names, e);
+    for (size_t i = 0; i < names->count && rc == ERRC_OK; i++) {
+        if (!loader->any || next_index(contents) <= loader->until) {
+            rc = segment_load(loader, names->first[i], i + 1 == names->count, e);
+        }
+    }
+    mem_free(names);
+    for (size_t i = 0; i < contents->count; i++) {
+        struct slice *data = &contents->entries[i].data;
+        data->data = contents->bytes.data + (uintptr_t)data->data;
+    }
+    if (rc != ERRC_OK) {
+        log_contents_free(contents);
+    }
+    return rc;
+}
+
+enum errc mirror_log_load(struct mirror *mirror, struct log_contents *ret_contents, struct error *e)
+{
+    struct loader loader = { .mirror = mirror, .contents = ret_contents, .until = UINT64_MAX };
+    ASSERT(mirror->segment == NULL);
+    return log_read(&loader, e);
+}
+
+enum errc mirror_log_read(struct mirror *mirror, uint64_t until, struct log_contents *ret_contents, struct error *e)
+{
+    struct loader loader = { .mirror = mirror, .contents = ret_contents, .read_only = true, .until = until };
+    enum errc rc = log_read(&loader, e);
+    if (rc == ERRC_OK && next_index(ret_contents) <= until) {
+        rc = error_set(e, ERRC_CORRUPT, "'%s' ends before index %llu", mirror->dir, (unsigned long long)until);
+        log_contents_free(ret_contents);
+    }
+    return rc;
+}
+
+void log_contents_free(struct log_contents *contents)
+{
+    enc_free(&contents->bytes);
+    mem_free(contents->entries);
+    *contents = (struct log_contents){ .first_index = 0 };
+}
+
+/* ---- cutting and copying ---- */
+
+enum errc mirror_cut(struct mirror *mirror, uint64_t index, struct error *e)
+{
+    struct segment_names *names = mem_alloc(sizeof(*names));
+    enum errc rc = segments_list(mirror, names, e);
+    for (size_t i = 0; i + 1 < names->count && rc == ERRC_OK; i++) {
+        if (names->first[i + 1] <= index + 1) { /* the next segment begins where this one ends */
+            char *path = segment_path(mirror, names->first[i]);
+            rc = mirror->env->vt->unlink(mirror->env, path, e);
+            mem_free(path);
+        }
+    }
+    mem_free(names);
+    return rc;
+}
+
+static enum errc segment_copy(struct mirror *mirror, const struct mirror *source, uint64_t first, struct error *e)
+{
+    struct env *env = mirror->env;
+    char *from = segment_path(source, first);
+    char *to = segment_path(mirror, first);
+    struct enc bytes = ENC_INIT;
+    struct env_file *file = NULL;
+    enum errc rc = file_read(env, from, LOG_SEGMENT_BYTES + LOG_ENTRY_BYTES_MAX * 2u, &bytes, e);
+    rc = rc == ERRC_OK ? env->vt->open(env, to, ENV_OPEN_CREATE | ENV_OPEN_TRUNCATE, &file, e) : rc;
+    if (rc == ERRC_OK) {
+        const struct iovec part = { bytes.data, bytes.len };
+        rc = env->vt->pwritev(env, file, &part, 1, 0, e);
+        rc = rc == ERRC_OK ? env->vt->fdatasync(env, file, e) : rc;
+        if (rc == ERRC_OK && first == source->segment_first && source->segment != NULL) {
+            mirror->segment = file;
+            mirror->segment_first = first;
+            mirror->segment_end = bytes.len;
+        } else {
+            env->vt->close(env, file);
+        }
+    }
+    enc_free(&bytes);
+    mem_free(to);
+    mem_free(from);
+    return rc;
+}
+
+enum errc mirror_log_copy(struct mirror *mirror, const struct mirror *source, struct error *e)
+{
+    struct segment_names *names = mem_alloc(sizeof(*names));
+    if (mirror->segment != NULL) {
+        mirror->env->vt->close(mirror->env, mirror->segment);
+        mirror->segment = NULL;
+    }
+    enum errc rc = segments_list(mirror, names, e);
+    for (size_t i = 0; i < names->count && rc == ERRC_OK; i++) {
+        char *path = segment_path(mirror, names->first[i]);
+        rc = mirror->env->vt->unlink(mirror->env, path, e);
+        mem_free(path);
+    }
+    rc = rc == ERRC_OK ? segments_list(source, names, e) : rc;
+    for (size_t i = 0; i < names->count && rc == ERRC_OK; i++) {
+        rc = segment_copy(mirror, source, names->first[i], e);
+    }
+    rc = rc == ERRC_OK ? mirror->env->vt->fsync_dir(mirror->env, mirror->dir, e) : rc;
+    mem_free(names);
+    return rc;
+}

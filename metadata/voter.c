@@ -1,0 +1,268 @@
+/* The voter's door: start-up rules, the channel, status, close. */
+#include "metadata/voter.h"
+
+#include "common/base/assert.h"
+#include "common/base/list.h"
+#include "common/base/mem.h"
+#include "common/rpc/rpc_schema.h"
+#include "metadata/voter_state.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define SESSION_LEASE_NS 30000000000u /* a gateway that does not renew for so long pins nothing any more */
+
+/* ---- the channel ---- */
+
+static void on_propose(struct task *task)
+{
+    struct rpc_call *call = container_of(task, struct rpc_call, task);
+    struct voter *voter = call->service_data;
+    if (voter->dead || voter->closing || voter->close_done != NULL) {
+        rpc_call_finish(call, error_set(&call->error, ERRC_UNAVAILABLE, "the metadata service is not available"));
+        return;
+    }
+    if (voter->queue_bytes + call->head.len > VOTER_PENDING_BYTES_MAX) {
+        rpc_call_finish(call, error_set(&call->error, ERRC_LIMIT, "too many commands wait"));
+        return;
+    }
+    call->next = NULL;
+    if (voter->queue_last != NULL && voter->queue_first != NULL) {
+        voter->queue_last->next = call;
+    } else {
+        voter->queue_first = call;
+    }
+    voter->queue_last = call;
+    voter->queue_bytes += call->head.len;
+    if (voter->phase == PHASE_IDLE) {
+        voter_advance(voter);
+    }
+}
+
+/* One voter is the leader from its start to its end, so what it has applied is the newest state there is. */
+static enum errc query_run(struct voter *voter, struct rpc_call *call, bool cached_only)
+{
+    struct voter_store *store = voter_store_acquire(voter);
+    struct error e = ERROR_INIT;
+    enum errc rc = store != NULL ? machine_query(store->machine, call->head, cached_only, &call->reply, &e)
+                                 : ERRC_UNAVAILABLE;
+    voter_store_release(store);
+    if (rc == ERRC_OK || rc == ERRC_WOULD_BLOCK) {
+        return rc;
+    }
+    enc_reset(&call->reply);
+    if (rc == ERRC_IO || rc == ERRC_NOT_FOUND || rc == ERRC_CORRUPT) {
+        rc = ERRC_UNAVAILABLE; /* its DIR is failing: the store moves when the next write notices */
+    }
+    return error_set(&call->error, rc, "metadata query: %s", e.code != ERRC_OK ? e.text : errc_text(rc));
+}
+
+static void on_query(struct task *task)
+{
+    struct rpc_call *call = container_of(task, struct rpc_call, task);
+    enum errc rc = query_run(call->service_data, call, false);
+    rpc_call_finish(call, rc);
+}
+
+/* The session's oldest read; answered with the oldest of all sessions (BLUEPRINT 7). */
+static void on_renew(struct task *task)
+{
+    struct rpc_call *call = container_of(task, struct rpc_call, task);
+    struct voter *voter = call->service_data;
+    struct dec dec = dec_of(call->head);
+    uint64_t id = dec_u64(&dec);
+    uint64_t oldest = dec_u64(&dec);
+    uint64_t now = env_now_ns(voter->env);
+    uint64_t horizon = oldest;
+    if (!dec_done(&dec)) {
+        rpc_call_finish(call, error_set(&call->error, ERRC_CORRUPT, "malformed renewal"));
+        return;
+    }
+    unsigned kept = 0;
+    for (unsigned i = 0; i < voter->session_count; i++) {
+        const struct voter_session session = voter->sessions[i];
+        if (session.id != id && session.until_ns > now) {
+            horizon = session.oldest < horizon ? session.oldest : horizon;
+            voter->sessions[kept++] = session;
+        }
+    }
+    if (kept < VOTER_SESSIONS_MAX) {
+        voter->sessions[kept++] = (struct voter_session){ id, oldest, now + SESSION_LEASE_NS };
+    }
+    voter->session_count = kept;
+    enc_u64(&call->reply, horizon);
+    rpc_call_finish(call, ERRC_OK);
+}
+
+static void on_call(struct rpc_channel *channel, struct rpc_call *call)
+{
+    struct voter *voter = container_of(channel, struct voter, channel);
+    call->service_data = voter;
+    switch (call->method) {
+    case RPC_META_PROPOSE: {
+        enum errc rc = machine_check(call->head, &call->error);
+        if (rc != ERRC_OK) {
+            rpc_call_finish(call, rc);
+            return;
+        }
+        call->task.run = on_propose;
+        executor_post(voter->executor, &call->task);
+        return;
+    }
+    case RPC_META_QUERY: {
+        enum errc rc = query_run(voter, call, true);
+        if (rc != ERRC_WOULD_BLOCK) {
+            rpc_call_finish(call, rc);
+            return;
+        }
+        enc_reset(&call->reply);
+        call->task.run = on_query;
+        executor_post(voter->query_pool, &call->task);
+        return;
+    }
+    case RPC_META_SESSION_RENEW:
+        call->task.run = on_renew;
+        executor_post(voter->executor, &call->task);
+        return;
+    default:
+        rpc_call_finish(call, error_set(&call->error, ERRC_UNSUPPORTED, "method %u", call->method));
+    }
+}
+
+static const struct rpc_channel_vt channel_vt = { on_call };
+
+void voter_channel_init(struct voter *voter)
+{
+    voter->channel.vt = &channel_vt;
+}
+
+struct rpc_channel *voter_channel(struct voter *voter)
+{
+    return &voter->channel;
+}
+
+/* ---- messages from outside ---- */
+
+struct mirror_notice {
+    struct task task;
+    struct voter *voter;
+    bool replace;
+    struct disk_id disk;
+    struct mirror_dir added;
+    char reason[ERROR_TEXT_BYTES];
+};
+
+static void on_failed(struct voter *voter, const struct mirror_notice *notice)
+{
+    struct error e = ERROR_INIT;
+    for (unsigned i = 0; i < voter->mirror_count; i++) {
+        if (!disk_id_equal(voter->mirrors[i].mirror.disk, notice->disk)) {
+            continue;
+        }
+        voter_mirror_drop(voter, i, notice->reason);
+        if (!voter->dead && voter->store != NULL && voter->store->mirror == i &&
+            voter_store_move(voter, voter->applied_index, &e) != ERRC_OK) {
+            voter_event(voter, "metadata_store_not_moved", voter->mirrors[i].path, e.text);
+        }
+    }
+}
+
+static void on_notice(struct task *task)
+{
+    struct mirror_notice *notice = container_of(task, struct mirror_notice, task);
+    struct voter *voter = notice->voter;
+    if (notice->replace && voter->replace_wanted) {
+        executor_post(voter->executor, task); /* one at a time */
+        return;
+    }
+    if (notice->replace) {
+        voter->replace_wanted = true;
+        voter->replace_lost = notice->disk;
+        voter->replace_added = notice->added;
+    } else {
+        on_failed(voter, notice);
+    }
+    mem_free(notice);
+    voter_advance(voter);
+}
+
+void voter_mirror_failed(struct voter *voter, struct disk_id disk, const char *reason)
+{
+    struct mirror_notice *notice = mem_zalloc(sizeof(*notice));
+    notice->task.run = on_notice;
+    notice->voter = voter;
+    notice->disk = disk;
+    (void)snprintf(notice->reason, sizeof(notice->reason), "%s", reason);
+    executor_post(voter->executor, &notice->task);
+}
+
+void voter_mirror_replace(struct voter *voter, struct disk_id lost, struct disk_id added, const char *path)
+{
+    struct mirror_notice *notice = mem_zalloc(sizeof(*notice));
+    notice->task.run = on_notice;
+    notice->voter = voter;
+    notice->replace = true;
+    notice->disk = lost;
+    notice->added.disk = added;
+    (void)snprintf(notice->added.path, sizeof(notice->added.path), "%s", path);
+    executor_post(voter->executor, &notice->task);
+}
+
+/* ---- status ---- */
+
+static const char *mirror_state_text(enum voter_mirror_state state)
+{
+    return state == MIRROR_LIVE ? "current" : state == MIRROR_JOINING ? "joining" : "failed";
+}
+
+void voter_status_publish(struct voter *voter)
+{
+    while (atomic_flag_test_and_set_explicit(&voter->status_lock, memory_order_acquire)) {
+    }
+    struct voter_status *status = &voter->status;
+    unsigned live = voter_live_count(voter);
+    status->term = voter->term;
+    status->commit_index = voter->commit_index;
+    status->applied_index = voter->applied_index;
+    status->generation = voter->state.generation;
+    status->log_bytes = voter->log_bytes;
+    status->checkpoint_index = voter->checkpoint.index;
+    status->replicas_wanted = voter->state.wanted;
+    status->replicas_behind = live < voter->state.wanted ? voter->state.wanted - live : 0;
+    status->mirror_count = 0;
+    for (unsigned i = 0; i < voter->mirror_count; i++) {
+        const struct voter_mirror *mirror = &voter->mirrors[i];
+        if (mirror->state != MIRROR_OUT) {
+            struct voter_mirror_status *shown = &status->mirrors[status->mirror_count++];
+            (void)snprintf(shown->path, sizeof(shown->path), "%s", mirror->path);
+            shown->state = mirror_state_text(mirror->state);
+            shown->active = voter->store != NULL && voter->store->mirror == i;
+        }
+    }
+    atomic_flag_clear_explicit(&voter->status_lock, memory_order_release);
+}
+
+void voter_status(struct voter *voter, struct voter_status *ret_status)
+{
+    while (atomic_flag_test_and_set_explicit(&voter->status_lock, memory_order_acquire)) {
+    }
+    *ret_status = voter->status;
+    atomic_flag_clear_explicit(&voter->status_lock, memory_order_release);
+}
+
+/* ---- close ---- */
+
+static void on_close(struct task *task)
+{
+    struct voter *voter = container_of(task, struct voter, close_task);
+    voter->closing = true;
+    voter_advance(voter);
+}
+
+void voter_close(struct voter *voter, void (*done)(void *data), void *data)
+{
+    voter->close_done = done;
+    voter->close_data = data;
+    voter->close_task.run = on_close;
+    executor_post(voter->executor, &voter->close_task);
+}

@@ -1,0 +1,75 @@
+/*
+ * voter - one voter of the metadata service: durable log with its mirrors, state machine, checkpoints.
+ *
+ * What it promises: a command answered OK is durable on every live mirror and applied; what a query sees includes every
+ * command answered before. Steps, crash states and the lease argument: metadata/README.md.
+ * Thread: voter_open and voter_close from the owner; the channel and the functions below from any thread.
+ * Memory: borrows env, factory and executors until voter_close has called back.
+ */
+#ifndef METADATA_VOTER_H
+#define METADATA_VOTER_H
+
+#include "common/base/env.h"
+#include "common/base/id.h"
+#include "common/base/kv.h"
+#include "common/rpc/rpc.h"
+
+#define VOTER_DIRS_MAX 64
+#define VOTER_PATH_BYTES 1024
+#define VOTER_PENDING_BYTES_MAX (64u << 20) /* commands that wait; above: LIMIT */
+#define VOTER_ENTRY_BYTES_MAX (1u << 20)    /* commands of one log entry, unless one alone is larger */
+
+struct voter;
+
+struct voter_dir {
+    struct disk_id disk;
+    const char *path; /* DIR */
+};
+
+struct voter_config {
+    struct env *env;
+    struct kv_factory *kv_factory;
+    struct executor *executor;     /* serial: the voter lives here; may block */
+    struct executor *query_pool;   /* queries that must read a disk */
+    struct cluster_id cluster;
+    unsigned dir_count;            /* DIRs that are there now */
+    const struct voter_dir *dirs;
+    unsigned mirrors_wanted;       /* m + 1, or all where there are fewer; 0: as recorded */
+    bool bootstrap;                /* a new data set: no DIR has metadata */
+    unsigned start_without_count;  /* DIRs (paths or disk ids) that the operator gives up for this start */
+    const char *const *start_without;
+    uint64_t checkpoint_log_bytes; /* 0: 64 MiB */
+    struct kv_options kv;          /* zeros: defaults */
+    void (*on_event)(void *data, const char *event, const char *path, const char *text); /* for the log; may be NULL */
+    void *data;
+};
+
+/* Blocks until the state is replayed and requests are served.
+ * Errors  NOT_FOUND no DIR has metadata; UNAVAILABLE half or more of the known DIRs are missing (named in the text);
+ *         CORRUPT every current mirror is damaged; FORMAT written by a newer program; IO. */
+MUST_CHECK enum errc voter_open(const struct voter_config *config, struct voter **ret_voter, struct error *e);
+/* Serves META_PROPOSE, META_QUERY, META_SESSION_RENEW. */
+struct rpc_channel *voter_channel(struct voter *voter);
+/* Another part of the program saw this disk fail: its mirror leaves. */
+void voter_mirror_failed(struct voter *voter, struct disk_id disk, const char *reason);
+/* `added` at `path` stands where `lost` stood; it is refilled and joins if a mirror is wanted. */
+void voter_mirror_replace(struct voter *voter, struct disk_id lost, struct disk_id added, const char *path);
+
+struct voter_mirror_status {
+    char path[VOTER_PATH_BYTES];
+    const char *state; /* "current", "joining", "failed" */
+    bool active;       /* the state store lies here */
+};
+struct voter_status {
+    uint64_t term, commit_index, applied_index, generation;
+    uint64_t log_bytes;        /* since the last checkpoint */
+    uint64_t checkpoint_index;
+    unsigned replicas_wanted, replicas_behind;
+    unsigned mirror_count;
+    struct voter_mirror_status mirrors[VOTER_DIRS_MAX];
+};
+void voter_status(struct voter *voter, struct voter_status *ret_status);
+/* No call may be started after this. Waits for what is under way; done(data) on the executor. */
+void voter_close(struct voter *voter, void (*done)(void *data), void *data);
+
+#endif

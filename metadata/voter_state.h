@@ -1,0 +1,149 @@
+/* voter_state - the voter's own struct, shared by its files only: start, log, store, mirrors, service. */
+#ifndef METADATA_VOTER_STATE_H
+#define METADATA_VOTER_STATE_H
+
+#include "metadata/checkpoint.h"
+#include "metadata/machine.h"
+#include "metadata/mirror.h"
+#include "metadata/raft_core.h"
+#include "metadata/voter.h"
+
+#include <stdatomic.h>
+
+#define VOTER_SESSIONS_MAX 1024
+
+enum voter_mirror_state { MIRROR_OUT, MIRROR_LIVE, MIRROR_JOINING, MIRROR_FAILED };
+
+struct voter_mirror {
+    struct voter *voter;
+    struct mirror mirror;
+    char path[VOTER_PATH_BYTES];
+    enum voter_mirror_state state; /* voter's executor */
+    struct executor *executor;     /* its blocking work; NULL until first needed */
+    struct task task;              /* one step at a time */
+    enum errc rc;                  /* of that step */
+    struct error error;
+};
+
+/* The state store: queries hold a reference while they read, so it can be replaced under them. */
+struct voter_store {
+    struct kv *kv;
+    struct machine *machine;
+    unsigned mirror;               /* index of the DIR that it lies in */
+    atomic_uint references;
+};
+
+/* One entry on its way: gathered, written to all live mirrors, committed, applied, answered. */
+struct voter_batch {
+    struct rpc_call *first, *last; /* in order; linked by rpc_call.next */
+    unsigned count;
+    struct enc data;               /* the entry */
+    struct enc records;            /* encoded */
+    uint64_t index, term;
+};
+
+enum voter_phase {
+    PHASE_IDLE,
+    PHASE_WRITING,  /* a batch is at the mirrors */
+    PHASE_FENCING,  /* a new generation is at the mirrors */
+    PHASE_COPYING,  /* a joining mirror takes the log; nothing is written */
+};
+
+struct voter_session {
+    uint64_t id, oldest, until_ns;
+};
+
+struct voter {
+    struct rpc_channel channel;
+    struct env *env;
+    struct kv_factory *kv_factory;
+    struct kv_options kv_options;
+    struct executor *executor;
+    struct executor *query_pool;
+    struct executor *copier;       /* serial: checkpoints, joins */
+    void (*on_event)(void *data, const char *event, const char *path, const char *text);
+    void *event_data;
+
+    struct mirror_state state;     /* as durable on the live mirrors, or being made so */
+    unsigned mirror_count;
+    struct voter_mirror mirrors[VOTER_DIRS_MAX];
+
+    struct raft_core *core;
+    uint64_t last_index, commit_index, applied_index, term;
+    uint32_t chain;
+
+    enum voter_phase phase;
+    unsigned waiting;              /* mirrors that have not answered this phase */
+    bool fence_wanted;             /* a mirror left: new generation before the next answer */
+    bool dead;                     /* no mirror, or the state can't be applied */
+    struct voter_batch batch;      /* PHASE_WRITING; kept through a PHASE_FENCING that follows */
+    bool batch_under_way;
+
+    struct rpc_call *queue_first, *queue_last;
+    uint64_t queue_bytes;
+
+    atomic_flag store_lock;        /* of `store`: held for a pointer copy only */
+    struct voter_store *store;
+
+    uint64_t log_bytes;            /* since the last checkpoint */
+    uint64_t checkpoint_log_bytes;
+    struct checkpoint_info checkpoint;      /* newest, on all live mirrors */
+    struct checkpoint_info checkpoint_next; /* being made */
+    bool checkpointing;
+    struct voter_store *checkpoint_store;
+    bool checkpoint_target[VOTER_DIRS_MAX]; /* mirrors that it goes to */
+    struct task copier_task;
+    enum errc copier_rc;
+    struct error copier_error;
+
+    int joining;                   /* index of the mirror that joins, or -1 */
+    bool join_ready;               /* its checkpoint is there: take the log as soon as no write is under way */
+    int join_base;                 /* mirror that it is copied from */
+
+    struct voter_session sessions[VOTER_SESSIONS_MAX];
+    unsigned session_count;
+
+    /* voter_mirror_replace, until the voter is idle */
+    bool replace_wanted;
+    struct disk_id replace_lost;
+    struct mirror_dir replace_added;
+
+    struct task start_task;
+    struct task close_task;
+    bool closing;
+    void (*close_done)(void *data);
+    void *close_data;
+
+    atomic_flag status_lock;
+    struct voter_status status;    /* guarded by status_lock */
+};
+
+/* voter_log.c */
+void voter_advance(struct voter *voter); /* whatever can begin now: fence, join, next batch, checkpoint, close */
+void voter_mirror_drop(struct voter *voter, unsigned index, const char *reason);
+unsigned voter_live_count(const struct voter *voter);
+int voter_live_first(const struct voter *voter);
+void voter_event(struct voter *voter, const char *event, const char *path, const char *text);
+
+/* voter_store.c */
+struct voter_store *voter_store_acquire(struct voter *voter);
+void voter_store_release(struct voter_store *store);
+/* Opens or restores the state in one of the live mirrors and replays up to `until`. */
+MUST_CHECK enum errc voter_store_open(struct voter *voter, const struct log_contents *log, uint64_t until,
+                                      struct error *e);
+/* The active DIR is gone: the same elsewhere, reading the log from a live mirror. */
+MUST_CHECK enum errc voter_store_move(struct voter *voter, uint64_t until, struct error *e);
+MUST_CHECK enum errc voter_entry_apply(struct voter_store *store, uint64_t index, uint8_t type, struct slice data,
+                                       struct enc *results, size_t *result_ends, size_t limit, struct error *e);
+
+/* voter_copy.c */
+void voter_checkpoint_begin(struct voter *voter);
+void voter_join_begin(struct voter *voter);
+void voter_join_copy_log(struct voter *voter);
+void voter_replace_apply(struct voter *voter);
+
+/* voter.c */
+void voter_channel_init(struct voter *voter);
+void voter_status_publish(struct voter *voter);
+
+#endif
