@@ -309,6 +309,74 @@ static void lost_disks_are_503_never_404(void **state)
     pattern_free(bytes);
 }
 
+/* ---- aws-chunked ---- */
+
+#define CHUNKED_HEADERS                                                                  \
+    "Content-Encoding: aws-chunked\nx-amz-decoded-content-length: 5\n"                   \
+    "x-amz-trailer: x-amz-checksum-crc32\n"
+
+static void chunked_put(const char *body, bool length_known, unsigned status, const char *code)
+{
+    struct exchange x;
+    exchange_init(&x, "PUT", "/bucket/k", CHUNKED_HEADERS, slice_str(body));
+    x.payload = "STREAMING-UNSIGNED-PAYLOAD-TRAILER";
+    x.piece_bytes = 3;
+    if (!length_known) {
+        x.http.content_length = -1;
+        x.http.header_count--; /* Content-Length was the last */
+    }
+    exchange_sign(&x);
+    exchange_run(&x);
+    assert_int_equal(x.status, status);
+    assert_true(code == NULL || enc_has(&x.out, code));
+    if (status == 200) {
+        assert_true(enc_has(&x.head, "x-amz-checksum-crc32: NhCmhg=="));
+    }
+    exchange_free(&x);
+}
+
+static void trailers_are_compared_before_the_commit(void **state)
+{
+    (void)state;
+    expect("PUT", "/bucket", NULL, NULL, 200, NULL);
+    chunked_put("5\r\nhello\r\n0\r\nx-amz-checksum-crc32:AAAAAA==\r\n\r\n", true, 400, "BadDigest");
+    chunked_put("5\r\nhello\r\n0\r\n\r\n", true, 400, "MalformedTrailerError");
+    chunked_put("5\r\nhello\r\n", true, 400, "IncompleteBody");
+    chunked_put("4\r\nhell\r\n0\r\nx-amz-checksum-crc32:NhCmhg==\r\n\r\n", true, 400, "IncompleteBody");
+    chunked_put("6\r\nhello!\r\n0\r\nx-amz-checksum-crc32:NhCmhg==\r\n\r\n", true, 400, "IncompleteBody");
+    expect("GET", "/bucket/k", NULL, NULL, 404, NULL);
+    chunked_put("5\r\nhello\r\n0\r\nx-amz-checksum-crc32:NhCmhg==\r\n\r\n", true, 200, NULL);
+    chunked_put("5\r\nhello\r\n0\r\nx-amz-checksum-crc32:NhCmhg==\r\n\r\n", false, 200, NULL);
+    expect("GET", "/bucket/k", NULL, NULL, 200, "hello");
+    struct exchange x;
+    char room[64];
+    call(&x, "HEAD", "/bucket/k", NULL, NULL);
+    assert_string_equal(header_of(&x, "Content-Encoding", room, sizeof(room)), "");
+    exchange_free(&x);
+}
+
+static void a_put_needs_a_length(void **state)
+{
+    (void)state;
+    struct exchange x;
+    expect("PUT", "/bucket", NULL, NULL, 200, NULL);
+    exchange_init(&x, "PUT", "/bucket/k", NULL, slice_str("hello"));
+    x.http.content_length = -1;
+    x.http.header_count--;
+    exchange_sign(&x);
+    exchange_run(&x);
+    assert_int_equal(x.status, 411);
+    exchange_free(&x);
+    exchange_init(&x, "PUT", "/bucket/k", NULL, slice_str("hello"));
+    x.http.content_length = (5ll << 30) + 1;
+    exchange_sign(&x);
+    exchange_run(&x);
+    assert_int_equal(x.status, 400);
+    assert_true(enc_has(&x.out, "<Code>EntityTooLarge</Code>"));
+    assert_int_equal(x.pieces_read, 0);
+    exchange_free(&x);
+}
+
 /* ---- listings ---- */
 
 static void listings_fold_page_and_continue(void **state)
@@ -468,6 +536,93 @@ static void uploads_become_objects(void **state)
     pattern_free(bytes);
 }
 
+#define COMPLETE_TWO                                                                              \
+    "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>%s</ETag>%s</Part>"           \
+    "<Part><PartNumber>2</PartNumber><ETag>%s</ETag>%s</Part></CompleteMultipartUpload>"
+
+/* The vectors of S3-SURFACE 4.12: 5 MiB of a, then bbb. */
+static void checksums_of_uploads_fold(void **state)
+{
+    (void)state;
+    uint8_t *a = mem_alloc(5u << 20);
+    char id[64], etag[2][64], target[256], document[1024], room[128];
+    struct exchange x;
+    memset(a, 'a', 5u << 20);
+    expect("PUT", "/bucket", NULL, NULL, 200, NULL);
+    upload_begin("k", "x-amz-checksum-algorithm: CRC32\n", id);
+    (void)snprintf(target, sizeof(target), "/bucket/k?partNumber=1&uploadId=%s", id);
+    expect("PUT", target, NULL, "no checksum", 400, "InvalidRequest");
+    part_put("k", id, 1, "x-amz-checksum-crc32: r/zBbw==\n", slice_of(a, 5u << 20), etag[0]);
+    part_put("k", id, 2, "x-amz-checksum-crc32: QGXPDQ==\n", slice_str("bbb"), etag[1]);
+    (void)snprintf(target, sizeof(target), "/bucket/k?uploadId=%s", id);
+    expect("GET", target, NULL, NULL, 200, "<ChecksumCRC32>QGXPDQ==</ChecksumCRC32>");
+    (void)snprintf(document, sizeof(document), COMPLETE_TWO, etag[0], "", etag[1], "");
+    expect("POST", target, NULL, document, 400, "InvalidRequest");
+    (void)snprintf(document, sizeof(document), COMPLETE_TWO, etag[0], "<ChecksumCRC32>r/zBbw==</ChecksumCRC32>", etag[1],
+                   "<ChecksumCRC32>QGXPDQ==</ChecksumCRC32>");
+    expect("POST", target, "x-amz-mp-object-size: 1\n", document, 400, "InvalidRequest");
+    expect("POST", target, "If-Match: \"x\"\n", document, 404, "NoSuchKey");
+    expect("POST", target, NULL, document, 200, "<ChecksumCRC32>k5yxow==-2</ChecksumCRC32>");
+    call(&x, "HEAD", "/bucket/k", "x-amz-checksum-mode: ENABLED\n", NULL);
+    assert_string_equal(header_of(&x, "ETag", room, sizeof(room)), "\"06a6ca67e53064f3f30a42ee29a62f5d-2\"");
+    assert_string_equal(header_of(&x, "x-amz-checksum-crc32", room, sizeof(room)), "k5yxow==-2");
+    assert_string_equal(header_of(&x, "x-amz-checksum-type", room, sizeof(room)), "COMPOSITE");
+    exchange_free(&x);
+    call(&x, "GET", "/bucket/k?partNumber=2", "x-amz-checksum-mode: ENABLED\n", NULL);
+    assert_string_equal(header_of(&x, "x-amz-checksum-crc32", room, sizeof(room)), "QGXPDQ==");
+    assert_string_equal(header_of(&x, "x-amz-mp-parts-count", room, sizeof(room)), "2");
+    assert_string_equal(header_of(&x, "Content-Range", room, sizeof(room)), "bytes 5242880-5242882/5242883");
+    exchange_free(&x);
+    upload_begin("k", NULL, id); /* nobody asks: CRC64NVME of the whole */
+    part_put("k", id, 1, "x-amz-checksum-crc32: r/zBbw==\n", slice_of(a, 5u << 20), etag[0]);
+    part_put("k", id, 2, NULL, slice_str("bbb"), etag[1]);
+    (void)snprintf(target, sizeof(target), "/bucket/k?uploadId=%s", id);
+    (void)snprintf(document, sizeof(document), COMPLETE_TWO, etag[0], "", etag[1], "");
+    expect("POST", target, "x-amz-checksum-crc64nvme: AAAAAAAAAAA=\n", document, 400, "BadDigest");
+    expect("POST", target, NULL, document, 200, "<ChecksumCRC64NVME>CxcEn00EQkg=</ChecksumCRC64NVME>");
+    expect("PUT", "/bucket/c", "x-amz-copy-source: /bucket/k\nx-amz-checksum-algorithm: CRC32C\n", NULL, 200,
+           "<ChecksumCRC32C>C4opTQ==</ChecksumCRC32C>");
+    mem_free(a);
+}
+
+static void small_parts_are_refused_at_complete(void **state)
+{
+    (void)state;
+    char id[64], etag[2][64], target[256], document[1024];
+    expect("PUT", "/bucket", NULL, NULL, 200, NULL);
+    upload_begin("k", NULL, id);
+    part_put("k", id, 1, NULL, slice_str("a"), etag[0]);
+    part_put("k", id, 2, NULL, slice_str("b"), etag[1]);
+    (void)snprintf(target, sizeof(target), "/bucket/k?uploadId=%s", id);
+    (void)snprintf(document, sizeof(document), "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>%s</ETag>"
+                   "</Part><Part><PartNumber>2</PartNumber><ETag>%s</ETag></Part></CompleteMultipartUpload>",
+                   etag[0], etag[1]);
+    expect("POST", target, NULL, document, 400, "<Code>EntityTooSmall</Code>");
+    expect("POST", target, NULL, "", 400, NULL);
+    expect("POST", target, NULL, "<!DOCTYPE a><CompleteMultipartUpload/>", 400, "MalformedXML");
+    (void)snprintf(target, sizeof(target), "/bucket/k?partNumber=1&uploadId=%s", id);
+    expect("POST", "/bucket/other?uploadId=00000000000000000000000000000000", NULL, document, 404, "NoSuchUpload");
+}
+
+static void uploads_are_listed_in_order(void **state)
+{
+    (void)state;
+    char id[3][64], target[256], markers[256];
+    expect("PUT", "/bucket", NULL, NULL, 200, NULL);
+    upload_begin("a", NULL, id[0]);
+    upload_begin("a", NULL, id[1]);
+    upload_begin("d/x", NULL, id[2]);
+    expect("GET", "/bucket?uploads&delimiter=/", NULL, NULL, 200, "<Prefix>d/</Prefix>");
+    (void)snprintf(markers, sizeof(markers), "<NextUploadIdMarker>%s</NextUploadIdMarker>", id[0]);
+    expect("GET", "/bucket?uploads&max-uploads=1", NULL, NULL, 200, markers);
+    (void)snprintf(target, sizeof(target), "/bucket?uploads&max-uploads=1&key-marker=a&upload-id-marker=%s", id[0]);
+    expect("GET", target, NULL, NULL, 200, id[1]);
+    expect("GET", "/bucket?uploads&max-uploads=1&key-marker=a", NULL, NULL, 200, id[2]);
+    expect("GET", "/bucket?uploads&max-uploads=0", NULL, NULL, 200, "<IsTruncated>false</IsTruncated>");
+    expect("GET", "/none?uploads", NULL, NULL, 404, "NoSuchBucket");
+    expect("DELETE", "/bucket", NULL, NULL, 204, NULL);
+}
+
 static void parts_are_copied_and_uploads_aborted(void **state)
 {
     (void)state;
@@ -518,10 +673,15 @@ int main(void)
         WORLD_TEST(a_client_that_vanishes_leaves_nothing),
         WORLD_TEST(a_commit_that_is_not_done_frees_its_extents),
         WORLD_TEST(lost_disks_are_503_never_404),
+        WORLD_TEST(trailers_are_compared_before_the_commit),
+        WORLD_TEST(a_put_needs_a_length),
         WORLD_TEST(listings_fold_page_and_continue),
         WORLD_TEST(many_are_deleted_at_once),
         WORLD_TEST(copies_share_or_carry_bytes),
         WORLD_TEST(uploads_become_objects),
+        WORLD_TEST(checksums_of_uploads_fold),
+        WORLD_TEST(small_parts_are_refused_at_complete),
+        WORLD_TEST(uploads_are_listed_in_order),
         WORLD_TEST(parts_are_copied_and_uploads_aborted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
