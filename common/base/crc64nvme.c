@@ -76,7 +76,7 @@ uint64_t crc64nvme_update_table(uint64_t crc, const void *data, size_t len)
 #define CRC64_K128_LOW 0xeadc41fd2ba3d420ull
 #define CRC64_K128_HIGH 0x21e9761e252621acull
 
-__attribute__((target("pclmul,sse2"))) static inline __m128i crc64_fold(__m128i acc, __m128i k, __m128i next)
+__attribute__((target("pclmul,sse2"), always_inline)) static inline __m128i crc64_fold(__m128i acc, __m128i k, __m128i next)
 {
     __m128i low = _mm_clmulepi64_si128(acc, k, 0x00);
     __m128i high = _mm_clmulepi64_si128(acc, k, 0x11);
@@ -94,22 +94,34 @@ __attribute__((target("pclmul,sse2"))) static uint64_t crc64_state_clmul(uint64_
 {
     const __m128i far = _mm_set_epi64x((long long)CRC64_K1024_HIGH, (long long)CRC64_K1024_LOW);
     const __m128i near = _mm_set_epi64x((long long)CRC64_K128_HIGH, (long long)CRC64_K128_LOW);
-    __m128i acc[8];
-    for (int i = 0; i < 8; i++) {
-        acc[i] = crc64_load(at + 16 * i);
-    }
-    acc[0] = _mm_xor_si128(acc[0], _mm_set_epi64x(0, (long long)state));
+    /* Eight variables and no array: they must stay in registers at every level of optimisation. */
+    __m128i a = _mm_xor_si128(crc64_load(at), _mm_set_epi64x(0, (long long)state));
+    __m128i b = crc64_load(at + 16);
+    __m128i c = crc64_load(at + 32);
+    __m128i d = crc64_load(at + 48);
+    __m128i e = crc64_load(at + 64);
+    __m128i f = crc64_load(at + 80);
+    __m128i g = crc64_load(at + 96);
+    __m128i h = crc64_load(at + 112);
     at += CRC64_STEP_BYTES;
     len -= CRC64_STEP_BYTES;
     for (; len >= CRC64_STEP_BYTES; at += CRC64_STEP_BYTES, len -= CRC64_STEP_BYTES) {
-        for (int i = 0; i < 8; i++) {
-            acc[i] = crc64_fold(acc[i], far, crc64_load(at + 16 * i));
-        }
+        a = crc64_fold(a, far, crc64_load(at));
+        b = crc64_fold(b, far, crc64_load(at + 16));
+        c = crc64_fold(c, far, crc64_load(at + 32));
+        d = crc64_fold(d, far, crc64_load(at + 48));
+        e = crc64_fold(e, far, crc64_load(at + 64));
+        f = crc64_fold(f, far, crc64_load(at + 80));
+        g = crc64_fold(g, far, crc64_load(at + 96));
+        h = crc64_fold(h, far, crc64_load(at + 112));
     }
-    __m128i all = acc[0];
-    for (int i = 1; i < 8; i++) {
-        all = crc64_fold(all, near, acc[i]);
-    }
+    __m128i all = crc64_fold(a, near, b);
+    all = crc64_fold(all, near, c);
+    all = crc64_fold(all, near, d);
+    all = crc64_fold(all, near, e);
+    all = crc64_fold(all, near, f);
+    all = crc64_fold(all, near, g);
+    all = crc64_fold(all, near, h);
     for (; len >= 16; at += 16, len -= 16) {
         all = crc64_fold(all, near, crc64_load(at));
     }
