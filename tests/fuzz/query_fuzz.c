@@ -13,6 +13,11 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+static void any_outcome(enum s3_error code)
+{
+    (void)code;
+}
+
 static void check_round_trip(struct arena *arena, struct slice text)
 {
     struct enc out = ENC_INIT;
@@ -62,7 +67,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         struct s3_list_params params;
         arena_init(&arena, 1u << 20);
         if (s3_request_parse(&request, &config, &arena, NULL) == S3_ERROR_NONE) {
-            (void)s3_list_params_read(&request, &params, NULL); /* its errors are fine too */
+            any_outcome(s3_list_params_read(&request, &params, NULL)); /* its errors are fine too */
         }
         for (size_t i = 0; i < request.param_count && m == 0; i++) {
             check_round_trip(&arena, request.params[i].value);

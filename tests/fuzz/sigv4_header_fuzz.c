@@ -10,6 +10,11 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+static void any_outcome(enum s3_error code)
+{
+    (void)code;
+}
+
 static bool find_identity(void *data, struct slice access_key, struct auth_identity *ret)
 {
     (void)data;
@@ -51,7 +56,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             headers[request.header_count++] = (struct s3_header){ slice_of(line.data, len), slice_skip(line, len + 1) };
         }
     }
-    (void)s3_request_parse(&request, &s3, &arena, &err); /* authentication must stand on its own */
+    any_outcome(s3_request_parse(&request, &s3, &arena, &err)); /* authentication must stand on its own */
     if (request.arena != NULL && auth_check(&config, &request, 1369353600000ull, &result, &err) == S3_ERROR_NONE) {
         abort();
     }

@@ -9,6 +9,11 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+static void any_outcome(enum s3_error code)
+{
+    (void)code;
+}
+
 static void check_delete(struct arena *arena, const struct s3_delete_request *request)
 {
     struct enc out = ENC_INIT;
@@ -40,9 +45,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct s3_create_bucket_request create;
     enum s3_versioning versioning;
     arena_init(&arena, 8u << 20);
-    (void)s3_xml_read_complete(&arena, body, &complete, NULL); /* every code is fine */
-    (void)s3_xml_read_create_bucket(&arena, body, &create, NULL);
-    (void)s3_xml_read_versioning(&arena, body, &versioning, NULL);
+    any_outcome(s3_xml_read_complete(&arena, body, &complete, NULL)); /* every code is fine */
+    any_outcome(s3_xml_read_create_bucket(&arena, body, &create, NULL));
+    any_outcome(s3_xml_read_versioning(&arena, body, &versioning, NULL));
     if (s3_xml_read_delete(&arena, body, &deletes, NULL) == S3_ERROR_NONE) {
         check_delete(&arena, &deletes);
     }
