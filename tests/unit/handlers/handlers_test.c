@@ -309,6 +309,108 @@ static void lost_disks_are_503_never_404(void **state)
     pattern_free(bytes);
 }
 
+static void a_stream_that_breaks_is_cut(void **state)
+{
+    (void)state;
+    struct slice bytes = pattern(24u << 20, 10);
+    struct exchange x;
+    expect("PUT", "/bucket", NULL, NULL, 200, NULL);
+    put_bytes("/bucket/k", bytes);
+    for (unsigned i = 0; i < 6; i++) {
+        world.node.disks[i].fail = ERRC_IO;
+        world.node.disks[i].fail_after = 3;
+    }
+    call(&x, "GET", "/bucket/k", NULL, NULL);
+    assert_int_equal(x.status, 200);
+    assert_true(x.aborted);
+    assert_false(x.ended);
+    assert_true(x.out.len > 0 && x.out.len < bytes.len);
+    assert_memory_equal(x.out.data, bytes.data, x.out.len);
+    exchange_free(&x);
+    for (unsigned i = 0; i < 6; i++) {
+        world.node.disks[i].fail = ERRC_OK;
+    }
+    assert_true(turn_env_run(&world.env, NULL, NULL, 120000));
+    expect_bytes("/bucket/k", NULL, 200, bytes);
+    exchange_init(&x, "GET", "/bucket/k", NULL, SLICE_EMPTY);
+    exchange_sign(&x);
+    x.leaves_reading = true;
+    exchange_run(&x);
+    assert_true(x.aborted);
+    exchange_free(&x);
+    pattern_free(bytes);
+}
+
+/* ---- versions: switched on behind the gateway's back, since PutBucketVersioning is not offered ---- */
+
+static void version_of(const char *method, const char *target, const char *body, unsigned status, char id[64],
+                       bool marker)
+{
+    struct exchange x;
+    char room[64];
+    call(&x, method, target, NULL, body);
+    assert_int_equal(x.status, status);
+    (void)header_of(&x, "x-amz-version-id", id, 64);
+    assert_string_equal(header_of(&x, "x-amz-delete-marker", room, sizeof(room)), marker ? "true" : "");
+    exchange_free(&x);
+}
+
+static void versions_stack_up(void **state)
+{
+    (void)state;
+    char first[64], second[64], marker[64], room[64], target[256];
+    struct meta_command on = { .type = META_CMD_BUCKET_VERSIONING };
+    on.bucket_versioning = (struct meta_bucket_versioning){ slice_str("bucket"), META_VERSIONING_ENABLED };
+    expect("PUT", "/bucket", NULL, NULL, 200, NULL);
+    version_of("PUT", "/bucket/k", "zero", 200, room, false);
+    assert_string_equal(room, "");
+    world_command(&on);
+    expect("GET", "/bucket?versioning", NULL, NULL, 200, "<Status>Enabled</Status>");
+    version_of("GET", "/bucket/k", NULL, 200, room, false);
+    assert_string_equal(room, "null");
+    version_of("PUT", "/bucket/k", "one", 200, first, false);
+    version_of("PUT", "/bucket/k", "two", 200, second, false);
+    assert_int_equal(strlen(first), 32);
+    version_of("DELETE", "/bucket/k", NULL, 204, marker, true);
+    version_of("GET", "/bucket/k", NULL, 404, room, true);
+    assert_string_equal(room, marker);
+    (void)snprintf(target, sizeof(target), "/bucket/k?versionId=%s", marker);
+    version_of("GET", target, NULL, 405, room, true);
+    expect("PUT", "/bucket/c", "x-amz-copy-source: /bucket/k\n", NULL, 404, "NoSuchKey");
+    (void)snprintf(target, sizeof(target), "/bucket/k?versionId=%s", first);
+    expect("GET", target, NULL, NULL, 200, "one");
+    expect("GET", "/bucket/k?versionId=null", NULL, NULL, 200, "zero");
+    expect("GET", "/bucket/k?versionId=0123", NULL, NULL, 400, "InvalidArgument");
+    expect("GET", "/bucket/k?versionId=00112233445566778899aabbccddeeff", NULL, NULL, 404, "NoSuchVersion");
+    expect("DELETE", target, "If-Match: *\n", NULL, 501, NULL);
+    version_of("DELETE", target, NULL, 204, room, false);
+    assert_string_equal(room, first);
+    expect("GET", target, NULL, NULL, 404, "NoSuchVersion");
+    expect("GET", "/bucket?versions", NULL, NULL, 200, "<DeleteMarker>");
+    (void)snprintf(target, sizeof(target), "/bucket?versions&max-keys=1&key-marker=k&version-id-marker=%s", marker);
+    expect("GET", target, NULL, NULL, 200, second);
+    (void)snprintf(target, sizeof(target), "/bucket/k?versionId=%s", marker);
+    version_of("DELETE", target, NULL, 204, room, true);
+    expect("GET", "/bucket/k", NULL, NULL, 200, "two");
+}
+
+static void requests_are_counted(void **state)
+{
+    (void)state;
+    struct enc out = ENC_INIT;
+    expect("PUT", "/bucket", NULL, NULL, 200, NULL);
+    expect("PUT", "/bucket/k", NULL, "hello", 200, NULL);
+    expect("GET", "/bucket/k", NULL, NULL, 200, NULL);
+    expect("GET", "/bucket/none", NULL, NULL, 404, NULL);
+    gateway_metrics_write(world.gateway, &out);
+    assert_true(enc_has(&out, "cairn_s3_requests_total{operation=\"PutObject\",status=\"2xx\"} 1\n"));
+    assert_true(enc_has(&out, "cairn_s3_requests_total{operation=\"GetObject\",status=\"4xx\"} 1\n"));
+    assert_true(enc_has(&out, "cairn_s3_request_seconds_count{operation=\"GetObject\"} 2\n"));
+    assert_true(enc_has(&out, "cairn_s3_received_bytes_total 5\n"));
+    assert_true(enc_has(&out, "cairn_s3_requests_active 0\n"));
+    enc_free(&out);
+}
+
 /* ---- aws-chunked ---- */
 
 #define CHUNKED_HEADERS                                                                  \
@@ -673,6 +775,9 @@ int main(void)
         WORLD_TEST(a_client_that_vanishes_leaves_nothing),
         WORLD_TEST(a_commit_that_is_not_done_frees_its_extents),
         WORLD_TEST(lost_disks_are_503_never_404),
+        WORLD_TEST(a_stream_that_breaks_is_cut),
+        WORLD_TEST(versions_stack_up),
+        WORLD_TEST(requests_are_counted),
         WORLD_TEST(trailers_are_compared_before_the_commit),
         WORLD_TEST(a_put_needs_a_length),
         WORLD_TEST(listings_fold_page_and_continue),

@@ -40,6 +40,7 @@ struct exchange {
     struct slice body;
     size_t body_at, piece_bytes;
     bool vanishes;             /* the client leaves when half of the body is read */
+    bool leaves_reading;       /* the client leaves after the first write of the response */
     const char *payload;       /* signed in place of the body's hash; NULL: the hash */
     unsigned pieces_read;
     http_on_piece *on_piece;
@@ -143,7 +144,10 @@ void http_respond(struct http_request *req, const struct http_response *response
 static void written_run(struct task *task)
 {
     struct exchange *x = container_of(task, struct exchange, written_task);
-    x->on_written(x->written_data, &x->http, ERRC_OK);
+    if (x->leaves_reading) {
+        x->http.on_closed(&x->http);
+    }
+    x->on_written(x->written_data, &x->http, x->leaves_reading ? ERRC_CANCELED : ERRC_OK);
 }
 
 void http_body_write(struct http_request *req, const struct http_part *parts, size_t count, http_on_written *on_written,
