@@ -14,6 +14,8 @@
 #define KV_BLOB_BYTES_MIN 1024
 #define NS_PER_MS 1000000u
 
+STATIC_ASSERT(MIRROR_PATH_BYTES == VOTER_PATH_BYTES, "paths are copied whole");
+
 /* What start-up learns of the DIRs; freed at its end. */
 struct start {
     const struct voter_config *config;
@@ -243,7 +245,7 @@ static void state_compose(struct start *start)
         }
         state->dir_count += place == state->dir_count ? 1 : 0;
         state->dirs[place].disk = mirror->mirror.disk;
-        (void)snprintf(state->dirs[place].path, MIRROR_PATH_BYTES, "%s", mirror->path);
+        memcpy(state->dirs[place].path, mirror->path, MIRROR_PATH_BYTES);
     }
     uint32_t wanted = start->config->mirrors_wanted > 0 ? start->config->mirrors_wanted : state->wanted;
     state->wanted = wanted < state->dir_count ? wanted : state->dir_count;

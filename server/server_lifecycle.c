@@ -198,6 +198,37 @@ static enum errc start_executors(struct server *server, struct error *e)
     return ERRC_OK;
 }
 
+/* On the voter's executor, or on the main thread during start-up. */
+static void on_voter_event(void *data, const char *event, const char *path, const char *text)
+{
+    (void)data;
+    LOG_WARN(log_event(event), log_text("path", path), log_text("reason", text));
+}
+
+static enum errc start_voter(struct server *server, struct error *e)
+{
+    struct voter_dir dirs[SERVER_DIRS_MAX];
+    unsigned count = 0;
+    for (unsigned i = 0; i < server->dirs.count; i++) {
+        const struct data_dir *dir = &server->dirs.dirs[i];
+        if (server->first_start || dir->kind == DATA_DIR_KNOWN) {
+            dirs[count++] = (struct voter_dir){ dir->disk, dir->path };
+        }
+    }
+    const struct voter_config config = {
+        .env = server->env, .kv_factory = kv_factory_rocksdb(), .executor = server->meta_executor,
+        .query_pool = server->query_pool, .cluster = server->dirs.cluster, .dir_count = count, .dirs = dirs,
+        .mirrors_wanted = server->first_start ? server->class_m + 1u : 0, .bootstrap = server->first_start,
+        .start_without_count = server->options.start_without_count, .start_without = server->options.start_without,
+        .on_event = on_voter_event,
+    };
+    enum errc rc = voter_open(&config, &server->voter, e);
+    if (rc == ERRC_OK) {
+        metadata_client_init(&server->meta, voter_channel(server->voter), server->env, CALL_TIMEOUT_MS);
+    }
+    return rc;
+}
+
 /* ---- step 4: superblocks ---- */
 
 static enum errc start_format(struct server *server, struct error *e)
@@ -393,17 +424,40 @@ static enum errc start_map(struct server *server, struct error *e)
 
 /* ---- step 7: session and background work ---- */
 
+/* The session lives on `completions`: opened, closed and freed there. */
+struct session_call {
+    struct session *session;
+    struct waiter waiter;
+};
+
+static void session_open_there(void *data)
+{
+    struct session_call *call = data;
+    session_open(call->session, on_refreshed, &call->waiter);
+}
+
+static void session_close_there(void *data)
+{
+    struct session_call *call = data;
+    session_close(call->session, on_refreshed, &call->waiter);
+}
+
+static void session_destroy_there(void *data)
+{
+    session_destroy(data);
+}
+
 static enum errc start_session(struct server *server, struct error *e)
 {
     const struct session_config config = { .env = server->env, .executor = server->completions, .meta = &server->meta,
                                            .node = server->node_id };
     const struct data_config data = data_config_default();
-    struct waiter waiter;
     server->session = session_create(&config);
     data_store_init(&server->store, server->env, &data, &server->meta, server->session, server->map);
-    waiter_init(&waiter);
-    session_open(server->session, on_refreshed, &waiter);
-    enum errc rc = waiter_wait(&waiter);
+    struct session_call call = { .session = server->session };
+    waiter_init(&call.waiter);
+    wait_run(server->completions, session_open_there, &call);
+    enum errc rc = waiter_wait(&call.waiter);
     if (rc != ERRC_OK) {
         return error_set(e, rc, "opening the session: %s", errc_text(rc));
     }
@@ -599,10 +653,11 @@ static void stop_services(struct server *server)
     struct server_background *background = atomic_exchange(&server->background, NULL);
     background_stop(background);
     if (server->session != NULL) {
-        waiter_init(&waiter);
-        session_close(server->session, on_refreshed, &waiter);
-        (void)waiter_wait(&waiter); /* a session that stays open is closed at the next start */
-        session_destroy(server->session);
+        struct session_call call = { .session = server->session };
+        waiter_init(&call.waiter);
+        wait_run(server->completions, session_close_there, &call);
+        (void)waiter_wait(&call.waiter); /* a session that stays open is closed at the next start */
+        wait_run(server->completions, session_destroy_there, server->session);
     }
     if (server->node != NULL) {
         waiter_init(&waiter);

@@ -1,5 +1,7 @@
 #include "server/wait.h"
 
+#include "common/base/list.h"
+
 void waiter_init(struct waiter *waiter)
 {
     (void)pthread_mutex_init(&waiter->lock, NULL); /* default attributes: cannot fail on Linux */
@@ -28,6 +30,28 @@ enum errc waiter_wait(struct waiter *waiter)
     (void)pthread_cond_destroy(&waiter->wake);
     (void)pthread_mutex_destroy(&waiter->lock);
     return status;
+}
+
+struct run {
+    struct task task;
+    struct waiter waiter;
+    void (*fn)(void *data);
+    void *data;
+};
+
+static void run_task(struct task *task)
+{
+    struct run *run = container_of(task, struct run, task);
+    run->fn(run->data);
+    waiter_wake(&run->waiter, ERRC_OK);
+}
+
+void wait_run(struct executor *executor, void (*fn)(void *data), void *data)
+{
+    struct run run = { .task.run = run_task, .fn = fn, .data = data };
+    waiter_init(&run.waiter);
+    executor_post(executor, &run.task);
+    (void)waiter_wait(&run.waiter); /* always OK */
 }
 
 static void on_meta_done(struct meta_op *op)

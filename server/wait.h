@@ -23,6 +23,9 @@ void waiter_wake(struct waiter *waiter, enum errc status);
 /* Returns the status; the waiter is gone afterwards. */
 enum errc waiter_wait(struct waiter *waiter);
 
+/* Runs fn(data) on the executor and returns when it has returned: for objects that live there. */
+void wait_run(struct executor *executor, void (*fn)(void *data), void *data);
+
 /* META_PROPOSE and META_QUERY, waited for; `completions` runs done. The op must be released. */
 MUST_CHECK enum errc wait_propose(struct metadata_client *client, struct executor *completions, struct meta_op *op,
                                   const struct meta_command *command, struct error *e);

@@ -96,7 +96,7 @@ static void list_answered_nothing(struct request *r)
 void objects_list(struct request *r)
 {
     struct list_state *state = request_zalloc(r, sizeof(*state));
-    struct listing_start start;
+    struct listing_start start = { .nothing = false };
     r->state = state;
     state->is_v2 = r->s3.operation == S3_OPERATION_LIST_OBJECTS_V2;
     if (s3_list_params_read(&r->s3, &state->params, &r->err) != S3_ERROR_NONE ||

@@ -1,0 +1,194 @@
+#include "server/server_background.h"
+
+#include "common/base/list.h"
+#include "common/base/mem.h"
+#include "common/io/log.h"
+#include "gateway/data/gc_worker.h"
+#include "gateway/data/orphan_sweep.h"
+#include "gateway/data/repair_worker.h"
+#include "server/server.h"
+
+#define RATE_WINDOW_NS 5000000000u
+#define SCRUB_BYTES_PER_SECOND (8u << 20) /* by disk: a 1 TB disk in a day and a half */
+
+struct server_background {
+    struct server *server;
+    struct executor *executor; /* `server` */
+    struct gc_worker *gc;
+    struct repair_worker *repair;
+    struct orphan_sweep *sweep;
+    /* repair rate, measured by whoever asks for progress: the admin executor and the admin loop */
+    pthread_mutex_t rate_lock;
+    uint64_t rate_since_ns, rate_repaired;
+    double rate;
+};
+
+/* A message for the executor. */
+struct notice {
+    struct task task;
+    struct server_background *background;
+    bool corrupt;
+    struct extent_id extent;
+    uint8_t index;
+    struct meta_op op;
+};
+
+static void on_marked(struct meta_op *op)
+{
+    struct notice *notice = op->data;
+    if (op->status != ERRC_OK) {
+        LOG_WARN(log_event("shard_not_marked"), log_error_of(&op->error), log_text("note", "the next read or scrub finds it again"));
+    }
+    meta_op_release(op);
+    repair_worker_kick(notice->background->repair);
+    mem_free(notice);
+}
+
+static void notice_run(struct task *task)
+{
+    struct notice *notice = container_of(task, struct notice, task);
+    struct server_background *background = notice->background;
+    if (notice->corrupt) {
+        const struct meta_command command = { .type = META_CMD_EXTENT_MISSING,
+                                              .extent_missing = { notice->extent, 1u << notice->index } };
+        meta_op_init(&notice->op, background->executor, NULL, on_marked, notice);
+        meta_propose(&background->server->meta, &notice->op, &command);
+        return;
+    }
+    repair_worker_kick(background->repair);
+    gc_worker_kick(background->gc);
+    mem_free(notice);
+}
+
+static void notice_post(struct server_background *background, bool corrupt, struct extent_id extent, uint8_t index)
+{
+    struct notice *notice = mem_zalloc(sizeof(*notice));
+    notice->task.run = notice_run;
+    notice->background = background;
+    notice->corrupt = corrupt;
+    notice->extent = extent;
+    notice->index = index;
+    executor_post(background->executor, &notice->task);
+}
+
+struct start_workers {
+    struct task task;
+    struct server_background *background;
+    struct waiter waiter;
+};
+
+/* The workers belong to the executor from their first moment. */
+static void workers_start(struct task *task)
+{
+    struct start_workers *start = container_of(task, struct start_workers, task);
+    struct server_background *background = start->background;
+    struct server *server = background->server;
+    const struct gc_worker_config gc = { .store = &server->store, .executor = background->executor };
+    const struct repair_worker_config repair = { .store = &server->store, .executor = background->executor };
+    const struct orphan_sweep_config sweep = { .store = &server->store, .executor = background->executor,
+                                               .node = server->node_id };
+    background->gc = gc_worker_start(&gc);
+    background->repair = repair_worker_start(&repair);
+    background->sweep = orphan_sweep_start(&sweep);
+    waiter_wake(&start->waiter, ERRC_OK);
+}
+
+static void scrubs_start(struct server *server)
+{
+    for (unsigned i = 0; i < server->dirs.count; i++) {
+        const struct data_dir *dir = &server->dirs.dirs[i];
+        if (dir->kind == DATA_DIR_KNOWN && node_scrub_start(server->node, dir->disk, SCRUB_BYTES_PER_SECOND) != ERRC_OK) {
+            LOG_WARN(log_event("scrub_not_started"), log_text("path", dir->path));
+        }
+    }
+}
+
+struct server_background *background_start(struct server *server)
+{
+    struct server_background *background = mem_zalloc(sizeof(*background));
+    background->server = server;
+    background->executor = server->completions;
+    (void)pthread_mutex_init(&background->rate_lock, NULL);
+    background->rate_since_ns = env_now_ns(server->env);
+    struct start_workers start = { .task.run = workers_start, .background = background };
+    waiter_init(&start.waiter);
+    executor_post(background->executor, &start.task);
+    (void)waiter_wait(&start.waiter); /* always OK */
+    scrubs_start(server);
+    return background;
+}
+
+void background_disk_changed(struct server_background *background, struct disk_id disk, bool usable)
+{
+    (void)disk; /* repair and collection look at the whole map */
+    if (usable) {
+        notice_post(background, false, (struct extent_id){ { 0 } }, 0);
+    }
+}
+
+void background_shard_corrupt(struct server_background *background, struct extent_id extent, uint8_t index)
+{
+    if (!extent_id_is_zero(extent)) {
+        notice_post(background, true, extent, index);
+    }
+}
+
+void background_progress(struct server_background *background, struct background_progress *ret_progress)
+{
+    struct repair_progress repair = repair_worker_progress(background->repair);
+    uint64_t now = env_now_ns(background->server->env);
+    (void)pthread_mutex_lock(&background->rate_lock);
+    if (now - background->rate_since_ns >= RATE_WINDOW_NS) {
+        background->rate = (double)(repair.repaired - background->rate_repaired) * 1e9 /
+                           (double)(now - background->rate_since_ns);
+        background->rate_since_ns = now;
+        background->rate_repaired = repair.repaired;
+    }
+    double rate = background->rate;
+    (void)pthread_mutex_unlock(&background->rate_lock);
+    *ret_progress = (struct background_progress){
+        .rebuilt_extents = repair.repaired, .rebuilt_bytes = repair.bytes_written, .failed_extents = repair.failed,
+        .extents_per_second = rate, .freed_extents = gc_worker_freed(background->gc),
+        .swept_shards = orphan_sweep_freed(background->sweep),
+    };
+}
+
+/* ---- stop ---- */
+
+struct stop_workers {
+    struct task task;
+    struct server_background *background;
+    struct waiter waiter;
+    unsigned left;
+};
+
+static void on_stopped(void *data)
+{
+    struct stop_workers *stop = data;
+    if (--stop->left == 0) {
+        waiter_wake(&stop->waiter, ERRC_OK);
+    }
+}
+
+static void workers_stop(struct task *task)
+{
+    struct stop_workers *stop = container_of(task, struct stop_workers, task);
+    struct server_background *background = stop->background;
+    stop->left = 3;
+    gc_worker_stop(background->gc, on_stopped, stop);
+    repair_worker_stop(background->repair, on_stopped, stop);
+    orphan_sweep_stop(background->sweep, on_stopped, stop);
+}
+
+void background_stop(struct server_background *background)
+{
+    if (background == NULL) {
+        return;
+    }
+    struct stop_workers stop = { .task.run = workers_stop, .background = background };
+    waiter_init(&stop.waiter);
+    executor_post(background->executor, &stop.task);
+    (void)waiter_wait(&stop.waiter); /* always OK */
+    (void)pthread_mutex_destroy(&background->rate_lock);
+    mem_free(background);
+}
