@@ -1,0 +1,48 @@
+#!/usr/bin/python3
+"""Real S3 clients against a server of their own, on free ports, fresh directories and random keys.
+
+    tests/clients/run_clients.py [NAME...]      NAME as in client_NAME.py; default: all
+
+Each client_NAME.py has run(server, counter). A client that cannot be had here is skipped, loudly. Debian's own python3
+runs this, because Debian's boto3 belongs to it. CAIRN_BINARY names another binary, CAIRN_TEST_KEEP=1 keeps the files.
+"""
+import importlib
+import os
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.dont_write_bytecode = True
+sys.path[:0] = [HERE, os.path.join(HERE, "lib")]
+
+from counter import Counter, equal  # noqa: E402
+from server import Server  # noqa: E402
+
+ORDER = ["smoke", "bad_input", "boto3", "botocore_current", "awscli", "awscli_current", "js", "s3cmd", "rclone", "restic",
+         "git_annex", "minio_go", "docker_registry"]
+
+
+def main():
+    names = sys.argv[1:] or ORDER
+    counter = Counter("clients")
+    for name in names:
+        module = importlib.import_module("client_" + name)
+        print(f"-- {name}", flush=True)
+
+        def one(module=module, name=name):
+            with Server() as server:
+                module.run(server, counter)
+                if not server.alive():
+                    raise AssertionError(f"the server ended by itself:\n{server.log_tail()}")
+                counter.case(f"{name}: the server ends with 0 on SIGTERM", lambda: equal(server.stop(), 0, "status"))
+        before = counter.failed
+        try:
+            one()
+        except Exception as error:
+            counter.failed += 1
+            print(f"FAILED clients: {name}: {type(error).__name__}: {error}", flush=True)
+        if counter.failed > before:
+            print(f"-- {name}: {counter.failed - before} failed", flush=True)
+    counter.finish()
+
+
+main()
