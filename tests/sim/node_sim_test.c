@@ -214,6 +214,15 @@ static void world_life(struct world *world)
     world->count = world->count_at_crash;
 }
 
+/* The index is lost with the power: all of it must follow from the log. */
+static void world_lose_index(struct world *world)
+{
+    struct env *env = env_sim_env(world->sim);
+    if (env->vt->unlink(env, DIR_PATH "/index/map", NULL) == ERRC_OK) {
+        assert_int_equal(env->vt->fsync_dir(env, DIR_PATH "/index", NULL), ERRC_OK);
+    }
+}
+
 static void run_seed(uint64_t seed)
 {
     struct world *world = mem_zalloc(sizeof(*world));
@@ -229,6 +238,9 @@ static void run_seed(uint64_t seed)
     world_start(world);
     for (unsigned life = 0; life < LIVES; life++) {
         world_life(world);
+        if (env_sim_random(world->sim) % 4 == 0) {
+            world_lose_index(world);
+        }
         world_start(world);
         world_check(world);
         world_adopt(world);
