@@ -27,6 +27,7 @@
 #include <stdatomic.h>
 
 #define SERVER_LOOPS_MAX 64
+#define SERVER_SCRUB_BYTES_PER_SECOND (8u << 20) /* by disk: 1 TB in a day and a half */
 
 struct server {
     struct env *env;

@@ -9,7 +9,6 @@
 #include "server/server.h"
 
 #define RATE_WINDOW_NS 5000000000u
-#define SCRUB_BYTES_PER_SECOND (8u << 20) /* by disk: a 1 TB disk in a day and a half */
 
 struct server_background {
     struct server *server;
@@ -97,7 +96,7 @@ static void scrubs_start(struct server *server)
 {
     for (unsigned i = 0; i < server->dirs.count; i++) {
         const struct data_dir *dir = &server->dirs.dirs[i];
-        if (dir->kind == DATA_DIR_KNOWN && node_scrub_start(server->node, dir->disk, SCRUB_BYTES_PER_SECOND) != ERRC_OK) {
+        if (dir->kind == DATA_DIR_KNOWN && node_scrub_start(server->node, dir->disk, SERVER_SCRUB_BYTES_PER_SECOND) != ERRC_OK) {
             LOG_WARN(log_event("scrub_not_started"), log_text("path", dir->path));
         }
     }

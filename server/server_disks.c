@@ -7,8 +7,11 @@
 #include "server/server.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #define MAP_ARENA_BYTES (1u << 20)
+#define DISK_WAIT_NS 30000000000u
+#define DISK_POLL_US 2000
 #define CLASS_SETTING "class" /* two bytes: k, m */
 
 static enum errc propose(struct server *server, const struct meta_command *command, const char *what, struct error *e)
@@ -250,21 +253,71 @@ static struct data_dir *dir_slot(struct server *server, const char *path)
     return NULL;
 }
 
+/* Waits on the admin executor, which may block. False: the time is up. */
+static bool disk_await(struct server *server, struct disk_id id, bool there)
+{
+    uint64_t deadline_ns = env_now_ns(server->env) + DISK_WAIT_NS;
+    while ((node_disk_state(server->node, id) != DISK_ABSENT) != there) {
+        if (env_now_ns(server->env) > deadline_ns) {
+            return false;
+        }
+        (void)usleep(DISK_POLL_US);
+    }
+    return true;
+}
+
+/* The lost disk leaves the node (its files may lie at the same path), the new one comes into service. */
+static enum errc disk_exchange(struct server *server, const struct data_dir *dir, struct disk_id lost, struct error *e)
+{
+    const struct node_disk_config config = { .id = dir->disk, .path = dir->path };
+    if (node_disk_remove(server->node, lost) == ERRC_OK && !disk_await(server, lost, false)) {
+        return error_set(e, ERRC_TIMEOUT, "the lost disk is still in use: try again");
+    }
+    enum errc rc = node_disk_add(server->node, &config, e);
+    if (rc != ERRC_OK) {
+        return rc;
+    }
+    if (!disk_await(server, dir->disk, true) || node_disk_state(server->node, dir->disk) == DISK_FENCED) {
+        return error_set(e, ERRC_IO, "'%s' could not be taken into service: see the log", dir->path);
+    }
+    return node_scrub_start(server->node, dir->disk, SERVER_SCRUB_BYTES_PER_SECOND);
+}
+
 /* Formats the DIR and gives it to the node and to the metadata mirrors; nothing refers to it before DISK_PUT. */
 static enum errc dir_adopt(struct server *server, struct data_dir *dir, struct disk_id lost, struct error *e)
 {
-    env_random(server->env, dir->disk.bytes, ID_BYTES);
     enum errc rc = data_dir_prepare(server->env, dir, e);
     rc = rc == ERRC_OK ? credentials_write(server->env, dir->path, &server->credentials, e) : rc;
     rc = rc == ERRC_OK ? data_dir_format(server->env, dir, server->dirs.cluster, e) : rc;
-    const struct node_disk_config config = { .id = dir->disk, .path = dir->path };
-    rc = rc == ERRC_OK ? node_disk_add(server->node, &config, e) : rc;
+    rc = rc == ERRC_OK ? disk_exchange(server, dir, lost, e) : rc;
     rc = rc == ERRC_OK ? disk_put(server, dir, lost, e) : rc;
     if (rc == ERRC_OK) {
         voter_mirror_replace(server->voter, lost, dir->disk, dir->path);
         cluster_map_refresh(server->map, NULL, NULL);
     }
     return rc;
+}
+
+/* The place in server->dirs for a DIR that was looked at by itself: path and lock move over. NULL: no place. */
+static struct data_dir *dir_take(struct server *server, struct data_dir *looked)
+{
+    (void)pthread_mutex_lock(&server->dirs_lock);
+    struct data_dir *dir = dir_slot(server, looked->path);
+    if (dir == NULL && server->dirs.count < SERVER_DIRS_MAX) {
+        dir = &server->dirs.dirs[server->dirs.count++];
+    } else if (dir != NULL) {
+        if (dir->lock != NULL) {
+            server->env->vt->close(server->env, dir->lock);
+        }
+        mem_free(dir->path);
+    }
+    if (dir != NULL) {
+        *dir = *looked;
+        *looked = (struct data_dir){ .path = NULL };
+        env_random(server->env, dir->disk.bytes, ID_BYTES);
+    }
+    (void)pthread_mutex_unlock(&server->dirs_lock);
+    return dir;
 }
 
 enum errc server_disk_replace(struct server *server, const char *path, const char *for_disk, struct disk_id *ret_new,
@@ -287,26 +340,15 @@ enum errc server_disk_replace(struct server *server, const char *path, const cha
     if (rc != ERRC_OK) {
         return rc;
     }
-    struct data_dir *dir = dir_slot(server, looked.dirs[0].path);
     if (looked.dirs[0].kind != DATA_DIR_EMPTY && looked.dirs[0].kind != DATA_DIR_ABSENT) {
-        rc = error_set(e, ERRC_INVALID, "'%s' is not empty", path);
         data_dirs_close(&looked);
-        return rc;
+        return error_set(e, ERRC_INVALID, "'%s' is not empty", path);
     }
-    if (dir == NULL && server->dirs.count < SERVER_DIRS_MAX) {
-        dir = &server->dirs.dirs[server->dirs.count++];
-    } else if (dir != NULL) {
-        if (dir->lock != NULL) {
-            server->env->vt->close(server->env, dir->lock);
-        }
-        mem_free(dir->path);
-    } else {
-        data_dirs_close(&looked);
+    struct data_dir *dir = dir_take(server, &looked.dirs[0]);
+    data_dirs_close(&looked);
+    if (dir == NULL) {
         return error_set(e, ERRC_LIMIT, "at most %d directories", SERVER_DIRS_MAX);
     }
-    *dir = looked.dirs[0]; /* path and lock move over */
-    looked.dirs[0] = (struct data_dir){ 0 };
-    data_dirs_close(&looked);
     rc = dir_adopt(server, dir, lost, e);
     *ret_new = dir->disk;
     *ret_replaced = lost;
