@@ -630,6 +630,22 @@ static void on_ended(void *data)
     waiter_wake(data, ERRC_OK);
 }
 
+struct admin_close {
+    struct http_admin *admin;
+    struct waiter waiter;
+};
+
+static void admin_close_there(void *data)
+{
+    struct admin_close *close = data;
+    http_admin_close(close->admin, on_ended, &close->waiter);
+}
+
+static void admin_destroy_there(void *data)
+{
+    http_admin_destroy(data);
+}
+
 static void stop_listeners(struct server *server)
 {
     struct waiter waiter;
@@ -640,10 +656,11 @@ static void stop_listeners(struct server *server)
         http_front_destroy(server->front);
     }
     if (server->admin != NULL) {
-        waiter_init(&waiter);
-        http_admin_close(server->admin, on_ended, &waiter);
-        (void)waiter_wait(&waiter);
-        http_admin_destroy(server->admin);
+        struct admin_close close = { .admin = server->admin };
+        waiter_init(&close.waiter);
+        wait_run(loop_executor(server->admin_loop), admin_close_there, &close);
+        (void)waiter_wait(&close.waiter);
+        wait_run(loop_executor(server->admin_loop), admin_destroy_there, server->admin);
     }
 }
 
