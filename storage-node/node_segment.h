@@ -26,6 +26,7 @@ struct segment {
     struct env_file *file;         /* through the page cache */
     struct env_file *direct;       /* O_DIRECT, while a data segment is written; or NULL */
     uint64_t size;                 /* as preallocated */
+    uint64_t zeroed_end;           /* LOG: written up to here, if only with zeros */
     uint64_t end;                  /* first free byte; owner: the executor that appends */
     atomic_bool sealed;            /* nothing will be appended */
     atomic_uint opens;             /* DATA: shards being written to it */
