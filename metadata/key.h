@@ -5,7 +5,7 @@
  * complement, so newer versions come first. esc(key) writes 00 as 00 FF and ends with 00 01: keys sort as
  * their bytes, a key sorts before those that it is a prefix of, and esc() is never a prefix of another.
  *
- *   01 STATE            u8 what                          position and chain; counters
+ *   01 STATE            (one record)                     position, chain, counters
  *   02 BUCKET           name                             the bucket
  *   03 BUCKET_NAME      u64 bucket                       its name
  *   04 BUCKET_COUNTS    u64 bucket                       sequence and counters
@@ -68,8 +68,6 @@ enum key_table {
     TABLE_EVENT = 0x20,
 };
 
-#define KEY_STATE_POSITION 1
-#define KEY_STATE_COUNTERS 2
 #define KEY_BYTES_ENCODED_MAX (1 + 8 + 2 * KEY_BYTES_MAX + 2 + 16 + 8)
 #define KEY_OBJECT_AT 9 /* where esc(key) begins in keys of objects */
 

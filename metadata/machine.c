@@ -3,7 +3,7 @@
  *
  *   decode -> dispatch to apply_*.c -> outcome OK: extents, counters join the batch
  *                                   -> any other: the batch is emptied, memory goes back
- *          -> chain hash and position join -> one kv write -> result
+ *          -> chain hash, position and counters join -> one kv write -> result
  */
 #include "metadata/machine.h"
 
@@ -61,19 +61,12 @@ enum errc record_error(struct error *e, enum errc rc, const char *what)
     return error_set(e, rc, "metadata record of %s: %s", what, errc_text(rc));
 }
 
-static enum errc state_get(struct machine *m, uint8_t what, struct enc *value, struct error *e)
-{
-    struct key key;
-    key_begin(&key, TABLE_STATE);
-    key_u8(&key, what);
-    enc_reset(value);
-    return m->kv->vt->get(m->kv, key_slice(&key), false, value, e);
-}
-
 static enum errc state_load(struct machine *m, struct error *e)
 {
+    struct key key;
     struct enc *value = machine_scratch(m);
-    enum errc rc = state_get(m, KEY_STATE_POSITION, value, e);
+    key_begin(&key, TABLE_STATE);
+    enum errc rc = m->kv->vt->get(m->kv, key_slice(&key), false, value, e);
     if (rc == ERRC_NOT_FOUND) {
         m->counters = (struct machine_counters){
             .next_bucket = 1, .next_session = 1, .next_gc = 1, .next_completed = 1, .revision = 1
@@ -83,19 +76,8 @@ static enum errc state_load(struct machine *m, struct error *e)
     if (rc != ERRC_OK) {
         return rc;
     }
-    rc = record_position_decode(enc_slice(value), &m->position);
-    if (rc != ERRC_OK) {
-        return record_error(e, rc, "the position");
-    }
-    rc = state_get(m, KEY_STATE_COUNTERS, value, e);
-    if (rc == ERRC_OK) {
-        rc = record_counters_decode(enc_slice(value), &m->counters);
-    } else if (rc == ERRC_NOT_FOUND) {
-        rc = ERRC_CORRUPT; /* every batch with a position in a new state writes counters too */
-    } else {
-        return rc;
-    }
-    return rc == ERRC_OK ? ERRC_OK : record_error(e, rc, "the counters");
+    rc = record_state_decode(enc_slice(value), &m->position, &m->counters);
+    return rc == ERRC_OK ? ERRC_OK : record_error(e, rc, "the state");
 }
 
 enum errc machine_open(struct kv *kv, struct machine **ret_machine, struct error *e)
@@ -233,21 +215,11 @@ static void roll_back(struct apply *a)
 
 static enum errc finish_effects(struct apply *a)
 {
-    struct machine *m = a->m;
     enum errc rc = extent_set_flush(a);
-    if (rc != ERRC_OK) {
-        return rc;
+    if (rc == ERRC_OK) {
+        apply_bucket_flush(a);
     }
-    apply_bucket_flush(a);
-    if (m->position.index == 0 || memcmp(&m->counters, &a->counters_before, sizeof(m->counters)) != 0) {
-        struct key key;
-        struct enc *value = machine_scratch(m);
-        key_begin(&key, TABLE_STATE);
-        key_u8(&key, KEY_STATE_COUNTERS);
-        record_counters_encode(value, &m->counters);
-        apply_put(a, &key, value);
-    }
-    return ERRC_OK;
+    return rc;
 }
 
 static void chain_advance(struct machine *m, uint64_t index, uint32_t sub, struct slice batch)
@@ -259,11 +231,14 @@ static void chain_advance(struct machine *m, uint64_t index, uint32_t sub, struc
     digest_update(&m->digest, m->position.chain, sizeof(m->position.chain));
     digest_update(&m->digest, at, sizeof(at));
     digest_update(&m->digest, batch.data, batch.len);
+    struct enc *counters = machine_record(m);
+    record_counters_append(counters, &m->counters);
+    digest_update(&m->digest, counters->data, counters->len);
     digest_final(&m->digest, hash);
     memcpy(m->position.chain, hash, sizeof(m->position.chain));
 }
 
-/* Adds the position to the batch and writes it: the command has happened. */
+/* Adds position and counters to the batch and writes it: the command has happened. */
 static enum errc commit(struct machine *m, uint64_t index, uint32_t sub, struct error *e)
 {
     struct key key;
@@ -272,8 +247,7 @@ static enum errc commit(struct machine *m, uint64_t index, uint32_t sub, struct 
     m->position.index = index;
     m->position.sub = sub;
     key_begin(&key, TABLE_STATE);
-    key_u8(&key, KEY_STATE_POSITION);
-    record_position_encode(value, &m->position);
+    record_state_encode(value, &m->position, &m->counters);
     m->kv->vt->batch_put(m->batch, key_slice(&key), enc_slice(value));
     machine_view_lock(m);
     atomic_fetch_add(&m->writes, 1);
@@ -298,9 +272,6 @@ static enum errc apply_command(struct machine *m, uint64_t index, uint32_t sub, 
         rc = finish_effects(&a);
     } else {
         roll_back(&a);
-    }
-    if (rc == ERRC_OK && m->position.index == 0 && !apply_ok(&a)) {
-        rc = finish_effects(&a); /* the first batch of a state holds the counters whatever its outcome */
     }
     if (rc == ERRC_OK) {
         rc = commit(m, index, sub, e);
@@ -351,11 +322,7 @@ enum errc machine_skip_to(struct machine *m, uint64_t index, uint32_t sub, struc
     }
     ASSERT(index > 0);
     command_begin(m);
-    struct apply a = { .m = m, .e = e, .index = index, .counters_before = m->counters };
-    enum errc rc = m->position.index == 0 ? finish_effects(&a) : ERRC_OK;
-    if (rc == ERRC_OK) {
-        rc = commit(m, index, sub, e);
-    }
+    enum errc rc = commit(m, index, sub, e);
     m->broken = rc != ERRC_OK;
     return rc;
 }

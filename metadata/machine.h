@@ -32,7 +32,8 @@ void machine_close(struct machine *machine); /* NULL is fine */
 
 /* Position of the last command applied: log index and the number of the command within that entry. */
 void machine_position(const struct machine *machine, uint64_t *ret_index, uint32_t *ret_sub);
-/* Truncated SHA-256 over the previous chain, the position and the bytes of the batch. */
+/* Truncated SHA-256 over the previous chain, the position, the bytes of the batch and the counters. Equal only
+ * over equal implementations of kv: the bytes of a batch are its own. */
 void machine_chain(const struct machine *machine, uint8_t ret_chain[MACHINE_CHAIN_BYTES]);
 
 /*

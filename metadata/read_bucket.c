@@ -162,12 +162,12 @@ enum errc read_identities_query(struct reader *r)
 enum errc read_status_query(struct reader *r)
 {
     struct key key;
+    struct position_record position;
     struct machine_counters counters = { 0 };
     key_begin(&key, TABLE_STATE);
-    key_u8(&key, KEY_STATE_COUNTERS);
     enum errc rc = read_get(r, &key, &r->value);
     if (rc == ERRC_OK) {
-        rc = record_counters_decode(enc_slice(&r->value), &counters);
+        rc = record_state_decode(enc_slice(&r->value), &position, &counters);
         if (rc != ERRC_OK) {
             return record_error(r->e, rc, "the counters");
         }

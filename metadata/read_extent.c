@@ -247,16 +247,16 @@ static enum errc map_take(struct map_walk *w)
 static enum errc revision_read(struct reader *r, uint64_t *ret_revision)
 {
     struct key key;
+    struct position_record position;
     struct machine_counters counters;
     *ret_revision = 0;
     key_begin(&key, TABLE_STATE);
-    key_u8(&key, KEY_STATE_COUNTERS);
     enum errc rc = read_get(r, &key, &r->value);
     if (rc == ERRC_NOT_FOUND) {
         return ERRC_OK;
     }
     if (rc == ERRC_OK) {
-        rc = record_counters_decode(enc_slice(&r->value), &counters);
+        rc = record_state_decode(enc_slice(&r->value), &position, &counters);
         if (rc != ERRC_OK) {
             return record_error(r->e, rc, "the counters");
         }

@@ -36,9 +36,8 @@ static uint32_t uint32(struct dec *dec)
     X(status.extents_unreadable) X(status.stripes) X(status.stripes_degraded) X(status.gc_items) \
     X(status.sessions_open) X(next_bucket) X(next_session) X(next_gc) X(next_completed) X(revision)
 
-void record_counters_encode(struct enc *enc, const struct machine_counters *in)
+void record_counters_append(struct enc *enc, const struct machine_counters *in)
 {
-    begin(enc);
 #define X(field) enc_uint(enc, in->field);
     COUNTER_FIELDS(X)
 #undef X
@@ -47,41 +46,39 @@ void record_counters_encode(struct enc *enc, const struct machine_counters *in)
     }
 }
 
-enum errc record_counters_decode(struct slice value, struct machine_counters *ret)
+static void counters_decode(struct dec *dec, struct machine_counters *ret)
 {
-    struct dec dec;
     *ret = (struct machine_counters){ 0 };
-    enum errc rc = record_walk(value, &dec);
-    if (rc != ERRC_OK) {
-        return rc;
-    }
-#define X(field) ret->field = dec_uint(&dec);
+#define X(field) ret->field = dec_uint(dec);
     COUNTER_FIELDS(X)
 #undef X
     for (unsigned i = 0; i <= CODE_M_MAX; i++) {
-        ret->status.extents_missing[i] = dec_uint(&dec);
+        ret->status.extents_missing[i] = dec_uint(dec);
     }
-    return end(&dec);
 }
 
-void record_position_encode(struct enc *enc, const struct position_record *in)
+void record_state_encode(struct enc *enc, const struct position_record *position,
+                         const struct machine_counters *counters)
 {
     begin(enc);
-    enc_u64(enc, in->index);
-    enc_u32(enc, in->sub);
-    enc_raw(enc, in->chain, sizeof(in->chain));
+    enc_u64(enc, position->index);
+    enc_u32(enc, position->sub);
+    enc_raw(enc, position->chain, sizeof(position->chain));
+    record_counters_append(enc, counters);
 }
 
-enum errc record_position_decode(struct slice value, struct position_record *ret)
+enum errc record_state_decode(struct slice value, struct position_record *ret_position,
+                              struct machine_counters *ret_counters)
 {
     struct dec dec;
     enum errc rc = record_walk(value, &dec);
     if (rc != ERRC_OK) {
         return rc;
     }
-    ret->index = dec_u64(&dec);
-    ret->sub = dec_u32(&dec);
-    dec_copy(&dec, ret->chain, sizeof(ret->chain));
+    ret_position->index = dec_u64(&dec);
+    ret_position->sub = dec_u32(&dec);
+    dec_copy(&dec, ret_position->chain, sizeof(ret_position->chain));
+    counters_decode(&dec, ret_counters);
     return end(&dec);
 }
 

@@ -103,10 +103,11 @@ struct group_record {
     uint64_t changed_revision; /* of the map, when a place of it last got another disk */
 };
 
-void record_counters_encode(struct enc *enc, const struct machine_counters *in);
-MUST_CHECK enum errc record_counters_decode(struct slice value, struct machine_counters *ret);
-void record_position_encode(struct enc *enc, const struct position_record *in);
-MUST_CHECK enum errc record_position_decode(struct slice value, struct position_record *ret);
+void record_counters_append(struct enc *enc, const struct machine_counters *in); /* a part of STATE */
+void record_state_encode(struct enc *enc, const struct position_record *position,
+                         const struct machine_counters *counters);
+MUST_CHECK enum errc record_state_decode(struct slice value, struct position_record *ret_position,
+                                         struct machine_counters *ret_counters);
 void record_bucket_encode(struct enc *enc, const struct meta_bucket *in); /* without the counters */
 MUST_CHECK enum errc record_bucket_decode(struct slice value, struct meta_bucket *ret);
 void record_counts_encode(struct enc *enc, const struct bucket_counts *in);
