@@ -240,7 +240,6 @@ def refusals(counter):
             start_fails([*server.disks[:3], other.disks[0]], "a directory of another cluster", other.disks[0])
         server.start()
         second = Server(server.disks)
-        second.base_of_disks = True
         second.spawn()
         true(second.process.wait(20) != 0, "two servers on the same directories")
         second.disks = []
