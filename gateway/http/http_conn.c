@@ -40,11 +40,29 @@ bool conn_is_idle(const struct http_conn *conn)
 
 static void conn_free(struct http_conn *conn)
 {
-    if (conn->advance_posted) {
-        return; /* the task frees it */
+    if (conn->advance_posted || conn->sock != NULL) {
+        return; /* the task frees it, or the socket's end */
     }
     mem_free(conn->bad_reply);
     mem_free(conn);
+}
+
+/* The socket is gone: at once without TLS, maybe later with it. */
+static void on_sock_closed(void *data)
+{
+    struct http_conn *conn = data;
+    conn->sock = NULL;
+    if (conn->state == CONN_CLOSED && !list_empty(&conn->node)) { /* it was waited for */
+        list_remove(&conn->node);
+        conn_free(conn);
+    }
+}
+
+void conn_check_closing(struct http_conn *conn, uint64_t now_ns, bool at_once)
+{
+    if (at_once || now_ns >= conn->deadline_ns) {
+        h2o_socket_close(conn->sock); /* a second time: without waiting for the client */
+    }
 }
 
 void conn_close(struct http_conn *conn, bool reset)
@@ -63,7 +81,10 @@ void conn_close(struct http_conn *conn, bool reset)
     }
     conn_read_stop(conn);
     h2o_socket_close(conn->sock); /* from here on the kernel takes nothing more of what is being written */
-    conn->sock = NULL;
+    if (conn->sock != NULL) {
+        conn_set_deadline(conn, conn_options(conn)->drain_deadline_ms);
+        list_append(&conn->owner->closing, &conn->node);
+    }
     if (exchange != NULL) {
         exchange_lost(exchange, true);
     }
@@ -378,6 +399,8 @@ void conn_accept(struct front_loop *owner, uv_stream_t *listener)
     conn->tcp = tcp;
     conn->sock = h2o_uv_socket_create((uv_stream_t *)tcp, on_tcp_closed);
     conn->sock->data = conn;
+    conn->sock->on_close.cb = on_sock_closed;
+    conn->sock->on_close.data = conn;
     list_append(&owner->conns, &conn->node);
     conn_name_peer(conn);
     conn_begin(conn, open);

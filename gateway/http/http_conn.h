@@ -41,6 +41,7 @@ struct front_loop {
     bool listening;
     bool draining;
     struct list conns;
+    struct list closing;        /* connections whose TLS end is still being said */
     struct timer tick;          /* deadlines of all connections */
     uint32_t tick_ms;
     struct task start;
@@ -73,7 +74,7 @@ enum conn_state { CONN_HANDSHAKE, CONN_HEAD, CONN_REQUEST, CONN_LINGER, CONN_CLO
 struct http_conn {
     struct list node;
     struct front_loop *owner;
-    h2o_socket_t *sock;
+    h2o_socket_t *sock;         /* CLOSED: NULL, or at its TLS end */
     uv_tcp_t *tcp;              /* owned by sock */
     struct http_exchange *exchange;
     enum conn_state state;
@@ -162,6 +163,8 @@ void conn_check_deadline(struct http_conn *conn, uint64_t now_ns);
 void conn_exchange_done(struct http_conn *conn);
 /* Closes the socket; a running exchange is told so. `reset`: with RST. */
 void conn_close(struct http_conn *conn, bool reset);
+/* A closed connection of owner->closing: ends it for good once its time is over, or now. */
+void conn_check_closing(struct http_conn *conn, uint64_t now_ns, bool at_once);
 bool conn_is_idle(const struct http_conn *conn);
 
 /* http_exchange.c */

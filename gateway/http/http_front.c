@@ -142,7 +142,7 @@ static void input_buffers_trim(void)
 static void loop_check_drained(struct front_loop *self)
 {
     struct http_front *front = self->front;
-    if (!self->draining || self->listening || !list_empty(&self->conns)) {
+    if (!self->draining || self->listening || !list_empty(&self->conns) || !list_empty(&self->closing)) {
         return;
     }
     timer_stop(loop_executor(self->loop), &self->tick);
@@ -157,6 +157,11 @@ static void loop_close_all(struct front_loop *self)
     while (!list_empty(&self->conns)) {
         conn_close(container_of(self->conns.next, struct http_conn, node), true);
     }
+    struct list *next;
+    for (struct list *node = self->closing.next; node != &self->closing; node = next) {
+        next = node->next;
+        conn_check_closing(container_of(node, struct http_conn, node), 0, true);
+    }
 }
 
 static void on_tick(struct task *task)
@@ -167,6 +172,10 @@ static void on_tick(struct task *task)
     for (struct list *node = self->conns.next; node != &self->conns; node = next) {
         next = node->next; /* a check closes at most its own connection */
         conn_check_deadline(container_of(node, struct http_conn, node), now);
+    }
+    for (struct list *node = self->closing.next; node != &self->closing; node = next) {
+        next = node->next;
+        conn_check_closing(container_of(node, struct http_conn, node), now, false);
     }
     if (self->draining && now >= self->drain_deadline_ns) {
         loop_close_all(self);
@@ -248,6 +257,7 @@ static void loop_init(struct front_loop *self, struct http_front *front, unsigne
     self->listener.data = self;
     self->listening = true;
     list_init(&self->conns);
+    list_init(&self->closing);
 }
 
 enum errc http_front_start(const struct http_front_options *options, struct http_front **ret_front, struct error *e)
