@@ -14,7 +14,7 @@
 #define HEDGE_NS UINT64_C(1000000000)
 
 enum rebuild_state {
-    REBUILD_STATING, REBUILD_CLEARING, REBUILD_OPENING, REBUILD_COPYING, REBUILD_COMMITTING, REBUILD_CHECKING,
+    REBUILD_STATING, REBUILD_ADOPTING, REBUILD_CLEARING, REBUILD_OPENING, REBUILD_COPYING, REBUILD_COMMITTING, REBUILD_CHECKING,
     REBUILD_PUBLISHING, REBUILD_OVER,
 };
 
@@ -27,6 +27,7 @@ struct extent_rebuild {
     struct extent after;
     struct geometry geometry;            /* of `after` */
     uint32_t targets;                    /* shards of `after` to be made */
+    uint32_t adopted;                    /* marked missing, but found whole on their disk: nothing to be made */
     struct cluster_map_shard where[CODE_SHARDS_MAX];   /* of `after` */
     struct cluster_map_shard sources[CODE_SHARDS_MAX]; /* of the extent as it is */
     unsigned stat_next;
@@ -189,6 +190,22 @@ static bool plan_recode(struct extent_rebuild *r, const struct cluster_map_shard
     return apart;
 }
 
+bool extent_rebuild_possible(struct data_store *store, const struct extent *extent)
+{
+    struct cluster_map_shard group[GROUP_DISKS_MAX];
+    unsigned group_count = cluster_map_group(store->map, extent->group, group);
+    if (group_count == 0) {
+        return true; /* unknown here: trying refreshes the map */
+    }
+    if (!extent_rebuild_wanted(extent) || __builtin_popcount(extent->missing) > extent->code.m) {
+        return false;
+    }
+    struct extent_rebuild trial = { .params.extent = *extent, .after = *extent };
+    bool possible = too_small(extent) && plan_recode(&trial, group, group_count);
+    trial = (struct extent_rebuild){ .params.extent = *extent, .after = *extent };
+    return possible || (extent->missing != 0 && plan_missing(&trial, group, group_count));
+}
+
 static void rebuild_plan(struct extent_rebuild *r)
 {
     struct cluster_map_shard group[GROUP_DISKS_MAX];
@@ -261,7 +278,7 @@ static void stat_done(struct shard_call *call)
         r->key = (uint8_t *)mem_strndup((const char *)reply.header.owner.key.data, reply.header.owner.key.len);
         r->header.owner.key.data = r->key;
         enc_raw(&r->footer, reply.footer.data, reply.footer.len);
-        r->state = REBUILD_CLEARING;
+        r->state = r->recode ? REBUILD_CLEARING : REBUILD_ADOPTING;
     }
     shard_call_free(call);
     step_post(r);
@@ -285,6 +302,43 @@ static void stat_ask(struct extent_rebuild *r)
     list_append(&r->calls, &call->node);
     r->pending++;
     shard_call_start(call, r->sources[shard].channel);
+}
+
+/* A disk that was away and came back whole: its shard is read and checked by its node, and is of this very code. */
+static void adopt_done(struct shard_call *call)
+{
+    struct extent_rebuild *r = call->owner;
+    struct node_shard_stat_reply reply;
+    if (call->status == ERRC_OK && node_shard_stat_reply_decode(enc_slice(&call->call.reply), &reply) == ERRC_OK &&
+        extent_id_equal(reply.header.extent, r->after.id) && reply.header.index == call->shard &&
+        reply.header.stored_bytes == r->after.stored_bytes && reply.header.code.matrix == r->after.code.matrix &&
+        reply.header.code.k == r->after.code.k && reply.header.code.m == r->after.code.m &&
+        reply.header.code.cell_bytes == r->after.code.cell_bytes) {
+        r->adopted |= 1u << call->shard;
+    }
+    r->pending--;
+    shard_call_free(call);
+    if (r->pending == 0) {
+        r->targets &= ~r->adopted;
+        r->state = r->targets == 0 ? REBUILD_PUBLISHING : REBUILD_CLEARING;
+        step_post(r);
+    }
+}
+
+static void adopt_ask(struct extent_rebuild *r)
+{
+    for (unsigned i = 0; i < count_of(&r->after); i++) {
+        if ((r->targets >> i & 1) == 0) {
+            continue;
+        }
+        struct shard_call *call = shard_call_new(r->store, r->params.executor, RPC_NODE_SHARD_VERIFY, &r->where[i], i, r,
+                                                 adopt_done);
+        struct node_shard_name name = { call->disk, r->after.id, (uint8_t)i };
+        node_shard_name_encode(&call->head, &name);
+        list_append(&r->calls, &call->node);
+        r->pending++;
+        shard_call_start(call, r->where[i].channel);
+    }
 }
 
 /* One call about each target. */
@@ -514,7 +568,7 @@ static bool same_places(const struct extent *a, const struct extent *b)
  * either it was not, or they were lost again; then dropping them is right too. */
 static bool is_ours(const struct extent_rebuild *r, const struct extent *now)
 {
-    return same_places(now, &r->after) && (r->recode || (now->missing & r->targets) != r->targets);
+    return same_places(now, &r->after) && (r->recode || (now->missing & (r->targets | r->adopted)) != (r->targets | r->adopted));
 }
 
 static void published(struct extent_rebuild *r, uint64_t index)
@@ -669,6 +723,9 @@ static void rebuild_advance(struct extent_rebuild *r)
     case REBUILD_STATING:
         stat_ask(r);
         break;
+    case REBUILD_ADOPTING:
+        adopt_ask(r);
+        break;
     case REBUILD_CLEARING:
         r->named = true;
         r->state = REBUILD_OPENING;
@@ -690,6 +747,10 @@ static void rebuild_advance(struct extent_rebuild *r)
         check_step(r);
         break;
     case REBUILD_PUBLISHING:
+        if (r->op.client == NULL) {
+            publish(r); /* all was adopted; later rounds are the timer's */
+        }
+        break;
     case REBUILD_OVER:
         break;
     }

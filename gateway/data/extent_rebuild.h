@@ -2,6 +2,7 @@
  * extent_rebuild - brings one extent to its full strength and publishes that by compare-and-set.
  *
  *   1 STATING     header and footer from a shard that is there
+ *     ADOPTING    missing shards that are whole after all (their disk came back) only need to be published
  *   2 CLEARING    whatever stands under the new shards' names on their disks is freed (it is in no record)
  *   3 OPENING     the new shards
  *   4 COPYING     read some stripes (verified, decoded where need be), write the new cells; again to the end
@@ -44,6 +45,8 @@ struct extent_rebuild_params {
 
 /* Does the record ask for anything that could be done now? */
 bool extent_rebuild_wanted(const struct extent *extent);
+/* Are there disks for it, as far as known here? Cheap: no call is made. */
+bool extent_rebuild_possible(struct data_store *store, const struct extent *extent);
 struct extent_rebuild *extent_rebuild_start(struct data_store *store, const struct extent_rebuild_params *params);
 /* done follows with CANCELED. */
 void extent_rebuild_cancel(struct extent_rebuild *rebuild);

@@ -11,7 +11,8 @@
 #include "gateway/data/shard_call.h"
 
 #define IDLE_MS_DEFAULT 2000
-#define PAGE_EXTENTS 64
+#define IDLE_MS_MAX 60000 /* after passes that could do nothing; a kick looks at once */
+#define PAGE_EXTENTS 256
 #define PAGE_ARENA_BYTES (4u << 20)
 #define RETIRED_MAX 4096 /* more first sets than that stay on the disks as garbage of a live extent */
 
@@ -27,6 +28,8 @@ struct repair_worker {
     struct meta_op op;
     struct arena arena;
     bool busy, stopping;
+    bool kicked;                   /* while busy: another pass at once */
+    uint64_t idle_ms;              /* grows over useless passes */
     void (*stop_done)(void *data);
     void *stop_data;
     struct extent page[PAGE_EXTENTS];
@@ -70,7 +73,9 @@ static void worker_sleep(struct repair_worker *worker)
         worker_free(worker);
         return;
     }
-    timer_start(worker->config.executor, &worker->timer, worker->config.idle_ms);
+    uint64_t delay_ms = worker->kicked ? 0 : worker->idle_ms;
+    worker->kicked = false;
+    timer_start(worker->config.executor, &worker->timer, delay_ms);
 }
 
 static void op_begin(struct repair_worker *worker, void (*done)(struct meta_op *op))
@@ -138,6 +143,8 @@ static void pass_end(struct repair_worker *worker)
     worker->progress.passes++;
     worker->progress.idle = !worker->useful;
     data_lock_give(&worker->lock);
+    bool rests = !worker->useful && list_empty(&worker->retired);
+    worker->idle_ms = !rests ? worker->config.idle_ms : worker->idle_ms * 2 < IDLE_MS_MAX ? worker->idle_ms * 2 : IDLE_MS_MAX;
     worker_sleep(worker);
 }
 
@@ -145,7 +152,18 @@ static void page_next(struct repair_worker *worker)
 {
     if (worker->stopping) {
         worker_sleep(worker);
-    } else if (worker->page_at < worker->page_count) {
+        return;
+    }
+    /* What there are no disks for is passed over without a call: there may be very many of them. */
+    while (worker->page_at < worker->page_count &&
+           !extent_rebuild_possible(worker->config.store, &worker->page[worker->page_at])) {
+        worker->from_rank = meta_repair_rank(&worker->page[worker->page_at]);
+        worker->from_id = worker->page[worker->page_at++].id;
+        data_lock_take(&worker->lock);
+        worker->progress.waiting++;
+        data_lock_give(&worker->lock);
+    }
+    if (worker->page_at < worker->page_count) {
         const struct extent *extent = &worker->page[worker->page_at++];
         struct meta_query query = { .type = META_QRY_EXTENT, .extent = extent->id };
         worker->from_rank = meta_repair_rank(extent);
@@ -297,6 +315,7 @@ struct repair_worker *repair_worker_start(const struct repair_worker_config *con
     if (worker->config.idle_ms == 0) {
         worker->config.idle_ms = IDLE_MS_DEFAULT;
     }
+    worker->idle_ms = worker->config.idle_ms;
     data_lock_init(&worker->lock);
     list_init(&worker->retired);
     worker->timer.task.run = timer_run;
@@ -306,6 +325,8 @@ struct repair_worker *repair_worker_start(const struct repair_worker_config *con
 
 void repair_worker_kick(struct repair_worker *worker)
 {
+    worker->idle_ms = worker->config.idle_ms;
+    worker->kicked = worker->busy;
     if (!worker->busy && !worker->stopping) {
         timer_start(worker->config.executor, &worker->timer, 0);
     }

@@ -25,6 +25,7 @@ struct repair_progress {
     uint64_t failed;               /* attempts that ended for want of shards or disks, tried again in the next pass */
     uint64_t bytes_read, bytes_written;
     uint64_t marked;               /* extents marked by sweeps of replaced disks */
+    uint64_t waiting;              /* passed over for want of disks, over all passes */
     uint64_t passes;               /* through the whole queue */
     bool idle;                     /* the last pass found nothing that could be done */
 };

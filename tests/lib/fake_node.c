@@ -254,6 +254,24 @@ static enum errc serve_stat(struct fake_node *node, struct rpc_call *call)
     return ERRC_OK;
 }
 
+static enum errc serve_verify(struct fake_node *node, struct rpc_call *call)
+{
+    struct node_shard_name m;
+    if (node_shard_name_decode(call->head, &m) != ERRC_OK) {
+        return ERRC_INVALID;
+    }
+    const struct fake_shard *shard = shard_find(fake_node_disk(node, m.disk), m.extent, m.index);
+    struct geometry g;
+    if (shard != NULL && geometry_init(&g, shard->stored_bytes, &shard->code) == ERRC_OK) {
+        for (uint32_t i = 0; i < shard->cell_count; i++) {
+            if (crc32c(shard->bytes + geometry_cell_offset(&g, i), geometry_stripe_cell_bytes(&g, i)) != shard->crcs[i]) {
+                return ERRC_CORRUPT;
+            }
+        }
+    }
+    return serve_stat(node, call);
+}
+
 static enum errc serve_free(struct fake_node *node, struct rpc_call *call)
 {
     struct node_shard_free m;
@@ -327,6 +345,7 @@ static enum errc serve(struct fake_node *node, struct rpc_call *call)
     case RPC_NODE_SHARD_ABORT:  return serve_abort(node, call);
     case RPC_NODE_SHARD_READ:   return serve_read(node, call);
     case RPC_NODE_SHARD_STAT:   return serve_stat(node, call);
+    case RPC_NODE_SHARD_VERIFY: return serve_verify(node, call);
     case RPC_NODE_SHARD_FREE:   return serve_free(node, call);
     case RPC_NODE_SHARD_LIST:   return serve_list(node, call);
     default:                    return ERRC_UNSUPPORTED;

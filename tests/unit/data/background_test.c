@@ -149,6 +149,27 @@ static void a_smaller_code_is_brought_to_its_class(void **state)
     }
 }
 
+static void shards_that_came_back_whole_are_adopted(void **state)
+{
+    (void)state;
+    struct outcome outcome;
+    open_world(6);
+    write_known(3000001, 5);
+    unsigned opens = world.node.opens;
+    record()->missing = 1u << 4;
+    assert_int_equal(rebuild(&outcome), ERRC_OK);
+    assert_int_equal(record()->missing, 0);
+    assert_int_equal(world.node.opens, opens);
+    record()->missing = 1u << 4 | 1u << 1;
+    assert_true(fake_node_corrupt(&world.node, record()->id, 1, 5));
+    assert_int_equal(rebuild(&outcome), ERRC_OK);
+    assert_int_equal(world.node.opens, opens + 1);
+    assert_int_equal(record()->missing, 0);
+    check_now(5);
+    assert_int_equal(world.suspects, 0);
+    data_world_close(&world);
+}
+
 static void a_lost_race_leaves_nothing_and_hurts_nothing(void **state)
 {
     (void)state;
@@ -455,6 +476,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(missing_shards_come_back),
         cmocka_unit_test(a_smaller_code_is_brought_to_its_class),
+        cmocka_unit_test(shards_that_came_back_whole_are_adopted),
         cmocka_unit_test(a_lost_race_leaves_nothing_and_hurts_nothing),
         cmocka_unit_test(a_cancel_at_every_step_hurts_nothing),
         cmocka_unit_test(a_lost_answer_of_the_publication_is_asked_again),
