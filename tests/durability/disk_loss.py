@@ -131,7 +131,19 @@ def too_many(counter):
     def gone():
         server.s3().make_bucket(BUCKET)
         wrote.update(fill(server, source, "all", 1))
+        for disk in server.disks[:3]:
+            os.rename(disk, disk + ".aside")
+        time.sleep(3)
+        s3 = server.s3(timeout=30)
+        for key, digest in wrote.items():
+            response = s3.get(BUCKET, key)
+            true(response.status in (200, 503), f"{key}: {response} (3 of 6 directories renamed away under the server)")
+            true(response.status == 503 or hashlib.sha256(response.body).hexdigest() == digest, f"{key}: wrong bytes")
         server.stop()
+        for disk in server.disks[:3]:
+            if os.path.isdir(disk):
+                shutil.rmtree(disk)
+            os.rename(disk + ".aside", disk)
         for disk in server.disks[:3]:
             os.rename(disk, disk + ".aside")
             aside.append(disk)
