@@ -147,7 +147,7 @@ static inline size_t client_ask(const struct fixture *f, const char *text, size_
 {
     int fd = client_connect(f);
     (void)client_send(fd, text, len);
-    size_t got = client_read(fd, target, capacity, capacity, 300, ret_eof);
+    size_t got = client_read(fd, target, capacity, capacity, 1000, ret_eof);
     (void)close(fd);
     return got;
 }
