@@ -116,6 +116,7 @@ static void bucket_put(struct apply *a, const struct meta_bucket *bucket)
     key_table_raw(&key, TABLE_BUCKET, bucket->name.data, bucket->name.len);
     record_bucket_encode(value, bucket);
     apply_put(a, &key, value);
+    a->m->buckets_changed = true;
     if (slot_of(a->m, bucket->id)->bucket.id == bucket->id) {
         slot_of(a->m, bucket->id)->bucket.id = 0;
     }
@@ -192,6 +193,7 @@ enum errc apply_bucket_delete(struct apply *a, const struct meta_bucket_delete *
         a->m->counters.status.uploads -= uploads;
     }
     a->m->counters.status.buckets--;
+    a->m->buckets_changed = true;
     a->result.value = id;
     a->bucket->bucket.id = 0;
     a->bucket = NULL;

@@ -86,6 +86,7 @@ enum errc machine_open(struct kv *kv, struct machine **ret_machine, struct error
     m->kv = kv;
     m->batch = kv->vt->batch_create(kv);
     atomic_flag_clear(&m->view);
+    read_cache_init(&m->cache);
     arena_init(&m->arena, MACHINE_ARENA_BYTES);
     digest_init(&m->digest, DIGEST_SHA256);
     enum errc rc = state_load(m, e);
@@ -249,12 +250,18 @@ static enum errc commit(struct machine *m, uint64_t index, uint32_t sub, struct 
     key_begin(&key, TABLE_STATE);
     record_state_encode(value, &m->position, &m->counters);
     m->kv->vt->batch_put(m->batch, key_slice(&key), enc_slice(value));
+    if (m->buckets_changed) {
+        read_cache_clear(&m->cache);
+    }
     machine_view_lock(m);
     atomic_fetch_add(&m->writes, 1);
     enum errc rc = m->kv->vt->write(m->kv, m->batch, e);
     atomic_store(&m->applied_index, index);
     atomic_fetch_add(&m->writes, 1);
     machine_view_unlock(m);
+    if (m->buckets_changed) {
+        read_cache_clear(&m->cache);
+    }
     return rc;
 }
 
@@ -286,6 +293,7 @@ static enum errc apply_command(struct machine *m, uint64_t index, uint32_t sub, 
 static void command_begin(struct machine *m)
 {
     m->scratch_used = 0;
+    m->buckets_changed = false;
     extent_set_clear(&m->extents);
     m->kv->vt->batch_clear(m->batch);
     arena_done(&m->arena);

@@ -56,7 +56,7 @@ static enum errc bucket_name(struct reader *r, struct slice *ret_name)
     return rc == ERRC_OK ? ERRC_OK : record_error(r->e, rc, "a bucket's name");
 }
 
-enum errc read_bucket(struct reader *r, struct meta_bucket *ret_bucket)
+static enum errc bucket_read(struct reader *r, struct meta_bucket *ret_bucket)
 {
     struct key key;
     struct slice name;
@@ -75,6 +75,28 @@ enum errc read_bucket(struct reader *r, struct meta_bucket *ret_bucket)
     }
     /* deleted and made again between the two gets */
     return r->query->bucket.len == 0 && ret_bucket->id != r->query->bucket_id ? ERRC_CONFLICT : ERRC_OK;
+}
+
+/* The cached record is the one that the query asks for. */
+static bool bucket_is(const struct reader *r, const struct meta_bucket *bucket)
+{
+    return r->query->bucket.len > 0 ? slice_equal(bucket->name, r->query->bucket) : bucket->id == r->query->bucket_id;
+}
+
+enum errc read_bucket(struct reader *r, struct meta_bucket *ret_bucket)
+{
+    uint64_t generation;
+    uint64_t tag = read_cache_tag(r->query->bucket, r->query->bucket_id);
+    enc_reset(&r->name);
+    if (read_cache_get(&r->m->cache, tag, &r->name, &generation) &&
+        record_bucket_decode(enc_slice(&r->name), ret_bucket) == ERRC_OK && bucket_is(r, ret_bucket)) {
+        return ERRC_OK;
+    }
+    enum errc rc = bucket_read(r, ret_bucket);
+    if (rc == ERRC_OK) {
+        read_cache_put(&r->m->cache, tag, generation, enc_slice(&r->name));
+    }
+    return rc;
 }
 
 typedef enum errc (*read_fn)(struct reader *r);

@@ -5,7 +5,7 @@
  * working set; machine.c writes all of it at the end when the outcome is META_OK, and nothing but the
  * position otherwise. Reads see the map as it was before the command, so a command that must see its own
  * changes keeps them in memory (extents, bucket counters).
- * Thread: everything but `applied_index`, `writes` and `view` belongs to the applying thread.
+ * Thread: everything but `cache`, `applied_index`, `writes` and `view` belongs to the applying thread.
  */
 #ifndef METADATA_MACHINE_STATE_H
 #define METADATA_MACHINE_STATE_H
@@ -14,6 +14,7 @@
 #include "common/base/digest.h"
 #include "metadata/key.h"
 #include "metadata/machine.h"
+#include "metadata/read_cache.h"
 #include "metadata/record.h"
 
 #include <stdatomic.h>
@@ -69,6 +70,9 @@ struct machine {
     struct group_record *groups; /* all, by id */
     uint32_t group_count, group_capacity;
 
+    bool buckets_changed;        /* by the command: the cache is emptied around its write */
+
+    struct read_cache cache;
     _Atomic uint64_t applied_index;
     _Atomic uint64_t writes; /* odd while a batch is being written */
     atomic_flag view;        /* held around a write, and by a query that needs the map to stand still */
