@@ -223,8 +223,9 @@ static enum head_result check_fields(struct http_head *head, const struct phr_he
     if (seen.lengths + seen.codings > 1 || (head->is_chunked && head->minor_version == 0)) {
         return HEAD_BAD;
     }
-    bool has_body = head->is_chunked || head->content_length > 0;
-    head->expects_continue = head->expects_continue && has_body && head->minor_version == 1;
+    /* Also without a body: a client of botocore's that gets a final answer to Expect where 100 would have been
+     * sent misreads the next answer of the connection. */
+    head->expects_continue = head->expects_continue && head->minor_version == 1;
     return HEAD_OK;
 }
 

@@ -130,7 +130,9 @@ void http_respond(struct http_request *req, const struct http_response *response
     self->out_chunked = unknown && req->minor_version == 1;
     self->out_dropped = req->is_head || !status_has_length(response->status);
     self->out_left = unknown ? -1 : response->content_length;
-    if (!body_skip_rest(self) || response->close || (unknown && !self->out_chunked) || self->conn->owner->draining) {
+    bool continue_owed = req->expects_continue && !self->body_begun; /* see http_head.c: such a client is confused */
+    if (!body_skip_rest(self) || response->close || (unknown && !self->out_chunked) || self->conn->owner->draining ||
+        continue_owed) {
         self->close_after = true;
     }
     self->head_len = response_format(self->conn->owner, response, self->out_chunked, !self->close_after,

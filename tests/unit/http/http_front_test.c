@@ -219,10 +219,19 @@ static void test_continue_is_sent_when_the_body_is_wanted(void **state)
     client_read(fd, reply, sizeof(reply), sizeof(reply), 700, &eof);
     assert_non_null(strstr(reply, "\r\n\r\ngot 5"));
     assert_false(eof);
+    client_say(fd, "PUT /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nExpect: 100-continue\r\n\r\n");
+    client_read(fd, reply, sizeof(reply), sizeof(reply), 700, &eof);
+    assert_memory_equal(reply, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200", 37);
+    assert_false(eof);
     client_say(fd, "PUT /refuse HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
     client_read(fd, reply, sizeof(reply), sizeof(reply), 1000, &eof);
     assert_true(eof);
     assert_memory_equal(reply, "HTTP/1.1 403", 12);
+    (void)close(fd);
+    fd = client_connect(*state);
+    client_say(fd, "PUT /refuse HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nExpect: 100-continue\r\n\r\n");
+    client_read(fd, reply, sizeof(reply), sizeof(reply), 1000, &eof);
+    assert_true(eof); /* no 100 was sent: such a client must not use the connection again */
     (void)close(fd);
 }
 
