@@ -431,7 +431,10 @@ static enum errc sweep_walk(struct apply *a, const struct meta_group_sweep *cmd,
     enum errc rc = ERRC_OK;
     for (uint32_t i = 0; i < limit && rc == ERRC_OK && kv->vt->iterator_valid(it); i++) {
         struct slice key = kv->vt->iterator_key(it);
-        ASSERT(key.len == 5 + ID_BYTES);
+        if (key.len != 5 + ID_BYTES) {
+            rc = record_error(a->e, ERRC_CORRUPT, "an extent: its key in a group");
+            break;
+        }
         memcpy(ret_last->bytes, key.data + 5, ID_BYTES);
         rc = sweep_extent(a, *ret_last, cmd->position);
         kv->vt->iterator_next(it);

@@ -6,7 +6,6 @@
  * references in a step. Extents that lose their last reference become items of kind GC_EXTENT, which carry
  * the log index of the step and leave the queue by META_CMD_GC_DONE when their shards are freed.
  */
-#include "common/base/assert.h"
 #include "metadata/machine_state.h"
 
 static void gc_put(struct apply *a, uint64_t seq, const struct gc_record *record)
@@ -264,7 +263,10 @@ static enum errc expand_bucket(struct apply *a, struct step *step)
     kv->vt->iterator_seek(it, key_slice(&first));
     while (rc == ERRC_OK && rows_done && kv->vt->iterator_valid(it) && !step_full(step)) {
         struct slice key = kv->vt->iterator_key(it);
-        ASSERT(key.len > 16);
+        if (key.len <= 16) {
+            rc = record_error(a->e, ERRC_CORRUPT, "an upload: its key");
+            break;
+        }
         rc = expand_rows(a, step, step->item.bucket, key.data + key.len - 16, &rows_done);
         if (rc == ERRC_OK && rows_done) {
             kv->vt->batch_delete(a->m->batch, key);

@@ -1,7 +1,6 @@
 /*
  * Extents, the queues over them, sessions and the cluster map.
  */
-#include "common/base/assert.h"
 #include "common/base/bytes.h"
 #include "metadata/read.h"
 
@@ -125,7 +124,10 @@ static enum errc index_walk(struct reader *r, const struct key *first, const str
     }
     while (rc == ERRC_OK && reply.count < limit && r->kv->vt->iterator_valid(it)) {
         struct slice key = r->kv->vt->iterator_key(it);
-        ASSERT(key.len > ID_BYTES);
+        if (key.len <= ID_BYTES) {
+            rc = record_error(r->e, ERRC_CORRUPT, "an extent: its key in an index");
+            break;
+        }
         rc = extent_get(r, key.data + key.len - ID_BYTES, &reply.extents[reply.count]);
         if (rc == ERRC_OK) {
             reply.count++;
