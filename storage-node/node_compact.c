@@ -98,7 +98,7 @@ static bool record_lives(struct compaction *c, const struct record *record)
     bool lives = rc == ERRC_OK && entry.log_segment == c->segment->number && entry.log_offset == record->offset;
     enc_free(&memory);
     if (rc != ERRC_OK && rc != ERRC_NOT_FOUND) {
-        (void)disk_fault(c->disk, rc, &e, "index");
+        (void)disk_fault(c->disk, rc, &e, FAULT_INDEX);
         atomic_store(&c->failed, true);
     }
     return lives;

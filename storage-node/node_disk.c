@@ -115,10 +115,25 @@ enum errc disk_refusal(const struct node_disk *disk, struct error *e)
     return error_set(e, ERRC_UNAVAILABLE, "disk %s is not in service", disk->path);
 }
 
+/* A damaged index does not condemn the disk: the next start makes a new one from the log. */
+static void disk_condemn_index(struct node_disk *disk)
+{
+    char *path = mem_format("%s/%s", disk->path, INDEX_CONDEMNED_NAME);
+    struct env_file *file = NULL;
+    if (disk->env->vt->open(disk->env, path, ENV_OPEN_CREATE, &file, NULL) == ERRC_OK) {
+        disk->env->vt->close(disk->env, file);
+        (void)disk->env->vt->fsync_dir(disk->env, disk->path, NULL); /* lost: found damaged again */
+    }
+    mem_free(path);
+}
+
 void disk_fence(struct node_disk *disk, const struct error *cause, const char *what)
 {
     if (atomic_exchange(&disk->fencing, true)) {
         return;
+    }
+    if (cause != NULL && cause->code == ERRC_CORRUPT && strcmp(what, FAULT_INDEX) == 0) {
+        disk_condemn_index(disk);
     }
     (void)snprintf(disk->reason, sizeof(disk->reason), "%.40s: %.190s", what,
                    cause != NULL && cause->text[0] != '\0' ? cause->text : "failed");

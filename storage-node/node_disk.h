@@ -26,7 +26,7 @@
 #include <stdatomic.h>
 
 #define DISK_REASON_BYTES 240
-#define FREE_NAMES_MAX NODE_FREE_MAX
+#define INDEX_CONDEMNED_NAME "index.condemned" /* in DIR: the next start rebuilds the index */
 
 struct node_disk;
 
@@ -189,6 +189,7 @@ bool disk_readable(const struct node_disk *disk);
 /* What a call gets from a disk that is not in service; sets *e. */
 enum errc disk_refusal(const struct node_disk *disk, struct error *e);
 /* Fences: the disk is at fault. Only the first reason counts. Any thread. */
+#define FAULT_INDEX "index" /* `what` of failures of the index */
 void disk_fence(struct node_disk *disk, const struct error *cause, const char *what);
 /* Fences on what a failed file or index call says, except NO_SPACE. Returns rc. */
 enum errc disk_fault(struct node_disk *disk, enum errc rc, const struct error *cause, const char *what);

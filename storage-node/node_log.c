@@ -158,7 +158,7 @@ enum errc log_index_commit(struct node_disk *disk, struct error *e)
     disk->kv->vt->batch_put(log->batch, index_key_slice(&key), enc_slice(&log->value2));
     enum errc rc = disk->kv->vt->write(disk->kv, log->batch, e);
     disk->kv->vt->batch_clear(log->batch);
-    return disk_fault(disk, rc, e, "index");
+    return disk_fault(disk, rc, e, FAULT_INDEX);
 }
 
 /* Takes an entry out of the counters, and its range out of the ranges in use. */
@@ -195,7 +195,7 @@ static enum errc apply_free(struct node_disk *disk, const struct record_header *
             continue; /* a copied tombstone, or one applied before */
         }
         if (rc != ERRC_OK) {
-            return disk_fault(disk, rc, e, "index");
+            return disk_fault(disk, rc, e, FAULT_INDEX);
         }
         apply_forget(disk, &entry, true);
         struct index_key key = index_key_shard(&name);
@@ -273,7 +273,7 @@ enum errc log_apply(struct node_disk *disk, const struct record_header *header, 
         if (rc == ERRC_OK) {
             apply_forget(disk, &old, false);
         } else if (rc != ERRC_NOT_FOUND) {
-            return disk_fault(disk, rc, e, "index");
+            return disk_fault(disk, rc, e, FAULT_INDEX);
         }
         error_clear(e);
     }
@@ -356,7 +356,7 @@ static enum errc prepare_shard(struct node_disk *disk, struct log_op *op, struct
         return prepare_existing(op, &entry, e);
     }
     if (rc != ERRC_NOT_FOUND) {
-        return disk_fault(disk, rc, e, "index");
+        return disk_fault(disk, rc, e, FAULT_INDEX);
     }
     error_clear(e);
     shard_meta_encode(meta, op->meta);
@@ -391,7 +391,7 @@ static enum errc prepare_free(struct node_disk *disk, struct log_op *op, struct 
     }
     mem_free(seen);
     if (rc != ERRC_OK && rc != ERRC_NOT_FOUND) {
-        return disk_fault(disk, rc, e, "index");
+        return disk_fault(disk, rc, e, FAULT_INDEX);
     }
     error_clear(e);
     op->header = (struct record_header){ .type = RECORD_FREE };
@@ -419,7 +419,7 @@ static enum errc prepare_move(struct node_disk *disk, struct log_op *op, struct 
     if (rc == ERRC_OK) {
         op->in_frame = entry.log_segment == op->header.source_segment && entry.log_offset == op->moved.offset;
     }
-    return disk_fault(disk, rc, e, "index");
+    return disk_fault(disk, rc, e, FAULT_INDEX);
 }
 
 static enum errc op_prepare(struct node_disk *disk, struct log_op *op, struct enc *meta, struct error *e)

@@ -61,7 +61,7 @@ static enum errc place_find(struct shard_place *place, struct enc *memory, struc
         return place->nowait ? rc : error_set(e, rc, "no such shard on %s", place->disk->path);
     }
     if (rc != ERRC_OK) {
-        return rc == ERRC_WOULD_BLOCK ? rc : disk_fault(place->disk, rc, e, "index");
+        return rc == ERRC_WOULD_BLOCK ? rc : disk_fault(place->disk, rc, e, FAULT_INDEX);
     }
     place->log = segments_find(place->disk->segments, place->entry.log_segment);
     place->cells = place->entry.large ? segments_find(place->disk->segments, place->entry.data_segment)
@@ -343,7 +343,7 @@ static enum errc list_names(struct node_op *op, struct error *e)
         node_shard_list_reply_encode(&op->call->reply, &reply);
     }
     enc_free(&names);
-    return disk_fault(op->disk, rc, e, "index");
+    return disk_fault(op->disk, rc, e, FAULT_INDEX);
 }
 
 static void other_run(struct task *task)

@@ -16,7 +16,6 @@
 
 #define SEGMENT_NAME_BYTES 20 /* 16 hex digits and ".seg" */
 #define UNUSED_CHECK_BYTES (64u << 10)
-#define CONDEMNED_NAME "index.condemned"
 
 struct number_list {
     uint64_t *numbers;
@@ -111,7 +110,7 @@ static enum errc replay_load_segments(struct node_disk *disk, struct error *e)
 
 static bool index_condemned(struct node_disk *disk)
 {
-    char *path = mem_format("%s/%s", disk->path, CONDEMNED_NAME);
+    char *path = mem_format("%s/%s", disk->path, INDEX_CONDEMNED_NAME);
     struct env_stat stat;
     bool found = disk->env->vt->stat_path(disk->env, path, &stat, NULL) == ERRC_OK;
     mem_free(path);
@@ -120,7 +119,7 @@ static bool index_condemned(struct node_disk *disk)
 
 static enum errc index_pardon(struct node_disk *disk, struct error *e)
 {
-    char *path = mem_format("%s/%s", disk->path, CONDEMNED_NAME);
+    char *path = mem_format("%s/%s", disk->path, INDEX_CONDEMNED_NAME);
     enum errc rc = disk->kv->vt->flush(disk->kv, e);
     if (rc == ERRC_OK) {
         rc = disk->env->vt->unlink(disk->env, path, e);
@@ -540,6 +539,9 @@ enum errc replay_disk(struct node_disk *disk, struct error *e)
     }
     if (rc == ERRC_OK) {
         rc = replay_index(disk, e);
+        if (rc == ERRC_CORRUPT) {
+            disk_fence(disk, e, FAULT_INDEX);
+        }
     }
     if (rc == ERRC_OK && condemned) {
         rc = index_pardon(disk, e);

@@ -107,7 +107,7 @@ static uint64_t scrub_step(struct node_disk *disk)
         }
         return bytes * 1000 / care->scrub_bytes_per_second;
     }
-    if (disk_fault(disk, rc, &e, "index") != ERRC_OK) {
+    if (disk_fault(disk, rc, &e, FAULT_INDEX) != ERRC_OK) {
         return PASS_PAUSE_MS;
     }
     care->scrub.next = (struct shard_name){ .index = 0 };
