@@ -4,6 +4,9 @@ import os
 from counter import true
 from process import need, run as execute
 
+# The S3 library of this client makes up a region from the first part of the host name (here "127").
+SERVER_ARGS = ["--any-region"]
+
 
 def run(server, counter):
     if not counter.case("git-annex: installed", lambda: need("git-annex") and need("git")):
@@ -17,7 +20,7 @@ def run(server, counter):
         execute(["git", "annex", "init", "test"], env, cwd=repo)
         execute(["git", "config", "annex.security.allowed-ip-addresses", "all"], env, cwd=repo)
         execute(["git", "annex", "initremote", "cairn", "type=S3", "host=127.0.0.1", f"port={server.port}",
-                 "protocol=http", "requeststyle=path", "signature=v4", "datacenter=us-east-1", "bucket=annex-b",
+                 "protocol=http", "requeststyle=path", "signature=v4", "datacenter=US", "bucket=annex-b",
                  "encryption=none", "partsize=6MiB", "autoenable=false"], env, cwd=repo)
 
     def remote_test():

@@ -3,7 +3,7 @@
 
     tests/clients/run_clients.py [NAME...]      NAME as in client_NAME.py; default: all
 
-Each client_NAME.py has run(server, counter). A client that cannot be had here is skipped, loudly. Debian's own python3
+Each client_NAME.py has run(server, counter), and SERVER_ARGS where it needs options. A client that cannot be had here is skipped, loudly. Debian's own python3
 runs this, because Debian's boto3 belongs to it. CAIRN_BINARY names another binary, CAIRN_TEST_KEEP=1 keeps the files.
 """
 import importlib
@@ -29,7 +29,7 @@ def main():
         print(f"-- {name}", flush=True)
 
         def one(module=module, name=name):
-            with Server() as server:
+            with Server(args=getattr(module, "SERVER_ARGS", [])) as server:
                 module.run(server, counter)
                 if not server.alive():
                     raise AssertionError(f"the server ended by itself:\n{server.log_tail()}")

@@ -55,7 +55,7 @@ await test("put with the default checksum, get verified", async () => {
 await test("each checksum algorithm", async () => {
   const Body = Buffer.from("123456789");
   const wanted = { CRC32: "y/Q5Jg==", CRC32C: "4waSgw==", SHA1: "98O8HYCOBHMq32eZZczDTKeuNEE=",
-    SHA256: "FeKw0AbwMhaSSW02UC+UULlKgY8cRxXw67haTNFgQiU=" };
+    SHA256: "FeKw08M4keuw8e9gnsQZQgwg4yDOlMZfvIwzEkSOsiU=" };
   for (const [ChecksumAlgorithm, value] of Object.entries(wanted)) {
     const put = await send(s3.PutObjectCommand, { Bucket, Key: ChecksumAlgorithm, Body, ChecksumAlgorithm });
     assert.equal(put[`Checksum${ChecksumAlgorithm}`], value);
@@ -118,7 +118,10 @@ await test("lists, paginated", async () => {
 });
 
 await test("presigned URLs", async () => {
-  const put = await getSignedUrl(client, new s3.PutObjectCommand({ Bucket, Key: "signed" }), { expiresIn: 60 });
+  // by default this SDK presigns the checksum of an empty body into the URL, which no other body can meet
+  const plain = new s3.S3Client({ endpoint: process.env.CAIRN_ENDPOINT, region: "us-east-1", forcePathStyle: true,
+    requestChecksumCalculation: "WHEN_REQUIRED" });
+  const put = await getSignedUrl(plain, new s3.PutObjectCommand({ Bucket, Key: "signed" }), { expiresIn: 60 });
   const done = await fetch(put, { method: "PUT", body: "by URL" });
   assert.equal(done.status, 200, await done.text());
   const get = await getSignedUrl(client, new s3.GetObjectCommand({ Bucket, Key: "signed" }), { expiresIn: 60 });

@@ -79,6 +79,7 @@ class S3:
         self.timeout = timeout
         self.sock = None
         self.rest = b""
+        self.keep_open = False  # do not close by ourselves where the server announces that it will
 
     # ---- signing ----
     def sign(self, method, path, query, headers, payload, when=None):
@@ -205,7 +206,7 @@ class S3:
                 body = b"".join(parts)
             else:
                 body = self._exactly(int(headers.get("content-length", "0")))
-        if headers.get("connection", "").lower() == "close":
+        if headers.get("connection", "").lower() == "close" and not self.keep_open:
             self.close()
         return Response(status, headers, body)
 
