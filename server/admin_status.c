@@ -1,6 +1,7 @@
 /* The numbers of `cairn status`, `cairn disk list` and `cairn bucket list`. */
 #include "gateway/s3/s3_time.h"
 #include "server/admin_api.h"
+#include "server/admin_strength.h"
 #include "server/server.h"
 #include "common/rpc/rpc_schema.h"
 #include "server/server_background.h"
@@ -109,27 +110,27 @@ unsigned admin_disks(const struct admin_query *query, json_t **ret_json, struct 
     return disks_json(query->server, disks, e) == ERRC_OK ? 200 : 503;
 }
 
-static json_t *strength_json(const struct meta_status *status)
+static json_t *strength_json(const struct strength *strength)
 {
     json_t *json = json_object();
-    number_set(json, "full", status->extents_full);
-    number_set(json, "smaller_code", status->extents_smaller);
-    for (unsigned i = 0; i <= CODE_M_MAX; i++) {
+    number_set(json, "full", strength->stripes_full);
+    number_set(json, "smaller_code", strength->stripes_smaller);
+    for (unsigned i = 0; i < CODE_M_MAX; i++) {
         char name[24];
         (void)snprintf(name, sizeof(name), "missing_%u", i + 1);
-        if (i < 2 || status->extents_missing[i] > 0) {
-            number_set(json, name, status->extents_missing[i]);
+        if (i < 2 || strength->stripes_missing[i] > 0) {
+            number_set(json, name, strength->stripes_missing[i]);
         }
     }
-    number_set(json, "unreadable", status->extents_unreadable);
+    number_set(json, "unreadable", strength->stripes_unreadable);
     return json;
 }
 
-static json_t *repair_json(struct server *server, const struct meta_status *status)
+static json_t *repair_json(struct server *server, const struct strength *strength)
 {
     struct background_progress progress;
-    background_progress(server->background, &progress);
-    uint64_t waiting = status->extents - status->extents_full;
+    background_progress(atomic_load(&server->background), &progress);
+    uint64_t waiting = strength->extents - strength->extents_full;
     json_t *json = json_object();
     number_set(json, "queued_extents", waiting);
     number_set(json, "rebuilt_extents", progress.rebuilt_extents);
@@ -143,20 +144,21 @@ static json_t *repair_json(struct server *server, const struct meta_status *stat
     return json;
 }
 
-static const char *state_text(const struct meta_status *status, uint64_t degraded)
+static const char *state_text(const struct strength *strength, uint64_t degraded)
 {
-    return status->extents_unreadable > 0 ? "unreadable data" : degraded > 0 ? "degraded" : "ok";
+    return strength->stripes_unreadable > 0 ? "unreadable data" : degraded > 0 ? "degraded" : "ok";
 }
 
-static void status_fill(struct server *server, const struct meta_status *status, json_t *json)
+static void status_fill(struct server *server, const struct meta_status *status, const struct strength *strength,
+                        json_t *json)
 {
     struct voter_status voter;
     char code[16];
     voter_status(server->voter, &voter);
     /* The contract of issue and README: 0 only when every extent is whole and every mirror is current. */
-    uint64_t degraded = status->stripes_degraded + voter.replicas_behind;
+    uint64_t degraded = strength->stripes - strength->stripes_full + voter.replicas_behind;
     (void)snprintf(code, sizeof(code), "%u+%u", server->class_k, server->class_m);
-    (void)json_object_set_new(json, "state", json_string(state_text(status, degraded)));
+    (void)json_object_set_new(json, "state", json_string(state_text(strength, degraded)));
     (void)json_object_set_new(json, "version", json_string(CAIRN_VERSION));
     id_set(json, "cluster_id", server->dirs.cluster.bytes);
     (void)json_object_set_new(json, "erasure", json_string(code));
@@ -165,15 +167,15 @@ static void status_fill(struct server *server, const struct meta_status *status,
     number_set(json, "versions", status->versions);
     number_set(json, "bytes", status->bytes);
     number_set(json, "uploads", status->uploads);
-    number_set(json, "extents", status->extents);
-    number_set(json, "stripes", status->stripes);
+    number_set(json, "extents", strength->extents);
+    number_set(json, "stripes", strength->stripes);
     number_set(json, "degraded_stripes", degraded);
-    (void)json_object_set_new(json, "extents_by_strength", strength_json(status));
+    (void)json_object_set_new(json, "stripes_by_strength", strength_json(strength));
     number_set(json, "metadata_replicas", voter.replicas_wanted);
     number_set(json, "metadata_replicas_behind", voter.replicas_behind);
     number_set(json, "metadata_index", voter.applied_index);
     number_set(json, "gc_items", status->gc_items);
-    (void)json_object_set_new(json, "repair", repair_json(server, status));
+    (void)json_object_set_new(json, "repair", repair_json(server, strength));
     (void)json_object_set_new(json, "mirrors", server_mirrors_json(server));
 }
 
@@ -188,8 +190,10 @@ unsigned admin_status(const struct admin_query *query, json_t **ret_json, struct
     *ret_json = json;
     arena_init(&arena, STATUS_ARENA_BYTES);
     enum errc rc = wait_query(&server->meta, server->completions, &arena, &op, &ask, e);
+    struct strength strength;
+    rc = rc == ERRC_OK ? strength_count(server, &op.service_status, &strength, e) : rc;
     if (rc == ERRC_OK) {
-        status_fill(server, &op.service_status, json);
+        status_fill(server, &op.service_status, &strength, json);
     }
     meta_op_release(&op);
     arena_done(&arena);

@@ -64,10 +64,10 @@ void format_disks(const json_t *json)
 
 static void format_strength(const json_t *json)
 {
-    json_t *strength = json_object_get(json, "extents_by_strength");
+    json_t *strength = json_object_get(json, "stripes_by_strength");
     const char *name;
     json_t *value;
-    (void)printf("Stripes       %lld, degraded %lld; extents:\n", number_of(json, "stripes"), number_of(json, "degraded_stripes"));
+    (void)printf("Stripes       %lld, degraded %lld\n", number_of(json, "stripes"), number_of(json, "degraded_stripes"));
     json_object_foreach(strength, name, value) {
         (void)printf("  %-13s %lld\n", name, (long long)json_integer_value(value));
     }

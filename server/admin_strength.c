@@ -1,0 +1,92 @@
+#include "server/admin_strength.h"
+
+#include "server/server.h"
+
+#define WALK_ARENA_BYTES (4u << 20)
+#define WALK_ROWS 1000
+
+static bool disk_is_up(struct server *server, struct disk_id id)
+{
+    enum disk_state state = node_disk_state(server->node, id);
+    return state == DISK_ONLINE || state == DISK_FULL;
+}
+
+static bool all_disks_up(struct server *server, const struct meta_cluster_reply *map)
+{
+    for (uint32_t i = 0; i < map->disk_count; i++) {
+        if (map->disks[i].state != META_DISK_REMOVED && !disk_is_up(server, map->disks[i].id)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void extent_count(struct server *server, const struct meta_group *group, const struct extent *extent,
+                         struct strength *strength)
+{
+    uint64_t stripes = meta_extent_stripes(extent);
+    unsigned away = 0;
+    for (unsigned i = 0; i < (unsigned)extent->code.k + extent->code.m; i++) {
+        bool there = (extent->missing >> i & 1) == 0 && extent->position[i] < group->disk_count &&
+                     disk_is_up(server, group->disks[extent->position[i]]);
+        away += there ? 0 : 1;
+    }
+    strength->extents++;
+    strength->stripes += stripes;
+    if (away > extent->code.m) {
+        strength->stripes_unreadable += stripes;
+    } else if (away > 0) {
+        strength->stripes_missing[away - 1] += stripes;
+    } else if (meta_extent_smaller(extent)) {
+        strength->stripes_smaller += stripes;
+    } else {
+        strength->extents_full++;
+        strength->stripes_full += stripes;
+    }
+}
+
+static enum errc group_walk(struct server *server, const struct meta_group *group, struct strength *strength,
+                            struct error *e)
+{
+    struct meta_query query = { .type = META_QRY_GROUP_EXTENTS, .from = group->id, .limit = WALK_ROWS };
+    enum errc rc = ERRC_OK;
+    for (bool more = true; more && rc == ERRC_OK;) {
+        struct arena arena;
+        struct meta_op op;
+        arena_init(&arena, WALK_ARENA_BYTES);
+        rc = wait_query(&server->meta, server->completions, &arena, &op, &query, e);
+        more = rc == ERRC_OK && op.repair.count > 0;
+        for (uint32_t i = 0; more && i < op.repair.count; i++) {
+            extent_count(server, group, &op.repair.extents[i], strength);
+            query.extent = op.repair.extents[i].id;
+        }
+        meta_op_release(&op);
+        arena_done(&arena);
+    }
+    return rc;
+}
+
+enum errc strength_count(struct server *server, const struct meta_status *status, struct strength *ret_strength,
+                         struct error *e)
+{
+    struct arena arena;
+    struct meta_op op;
+    struct strength strength = { .extents = 0 };
+    const struct meta_query query = { .type = META_QRY_CLUSTER };
+    arena_init(&arena, WALK_ARENA_BYTES);
+    enum errc rc = wait_query(&server->meta, server->completions, &arena, &op, &query, e);
+    if (rc == ERRC_OK && status->stripes_degraded == 0 && all_disks_up(server, &op.cluster)) {
+        strength = (struct strength){ .extents = status->extents, .extents_full = status->extents,
+                                      .stripes = status->stripes, .stripes_full = status->stripes };
+    } else {
+        for (uint32_t i = 0; rc == ERRC_OK && i < op.cluster.group_count; i++) {
+            rc = group_walk(server, &op.cluster.groups[i], &strength, e);
+        }
+    }
+    meta_op_release(&op);
+    arena_done(&arena);
+    if (rc == ERRC_OK) {
+        *ret_strength = strength;
+    }
+    return rc;
+}
