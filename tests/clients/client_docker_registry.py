@@ -33,7 +33,7 @@ def run(server, counter):
     server.s3().make_bucket("registry")
     env = dict(server.client_environment(), AWS_ACCESS_KEY=server.access, AWS_SECRET_KEY=server.secret, S3_BUCKET="registry",
                REGION_ENDPOINT=server.url, AWS_REGION="us-east-1", S3_ENCRYPT="false", S3_SECURE="false", S3_V4_AUTH="true",
-               S3_USE_DUALSTACK="false", S3_ACCELERATE="false", S3_OBJECT_ACL="", S3_FORCE_PATH_STYLE="true")
+               S3_USE_DUALSTACK="false", S3_ACCELERATE="false", S3_OBJECT_ACL="private", S3_FORCE_PATH_STYLE="true")
 
     def suite():
         done = subprocess.run([build(), "-test.short", "-test.v", "-check.v"], env=env, capture_output=True, text=True,

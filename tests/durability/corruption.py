@@ -98,7 +98,7 @@ def run(counter, long_run):
         for name, count, flips in plan:
             damaged = server.disks[:count]
             if not counter.case(f"corruption: {flips} flipped bits in {name}", spoil, server, wrote, source, damaged, flips):
-                print(server.log_tail(), flush=True)
+                print(server.log_tail(8), flush=True)
                 return
 
         def everywhere():

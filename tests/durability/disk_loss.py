@@ -94,6 +94,11 @@ def removed_under_traffic(counter, disks, m):
         equal(server.stop(), 0, "exit status")
         for disk in server.disks[:m]:
             os.makedirs(disk, exist_ok=True)  # empty ones among known ones
+        if 2 * m >= disks:  # with half of them away the operator has to say which are given up
+            server.spawn()
+            true(server.process.wait(30) != 0, "started with half of its directories, unasked")
+            true("--start-without" in server.log_tail(5), "does not say how to go on")
+            server.args = [word for disk in server.disks[:m] for word in ("--start-without", disk)]
         server.start()
         compare(server, wrote)
 
@@ -118,7 +123,7 @@ def removed_under_traffic(counter, disks, m):
         for name, function in (("removed under traffic", lose), ("a start among empty ones", restart_degraded),
                                ("replaced and rebuilt", replace), ("then others lost", others)):
             if not counter.case(f"{label}: {name}", function):
-                print(server.log_tail(), flush=True)
+                print(server.log_tail(8), flush=True)
                 break
 
 
@@ -240,8 +245,10 @@ def refusals(counter):
         open(plain, "w").close()
         start_fails([server.disks[0], plain], "a file", plain)
         server.args = ["--erasure", "4+2"]
-        start_fails(server.disks, "fewer than k+m")
-        server.args = []
+        try:
+            start_fails(server.disks, "fewer than k+m")
+        finally:
+            server.args = []
 
     def second_start():
         server.start()

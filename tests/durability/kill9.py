@@ -131,7 +131,7 @@ def run(counter, rounds, disks=6):
         good = 0
         for number in range(1, rounds + 1):
             if not counter.case(f"kill -9, round {number} of {rounds}", one_round, number):
-                print(server.log_tail(), flush=True)
+                print(server.log_tail(8), flush=True)
                 break  # the state is no longer what it should be: later rounds would say the same
             good += 1
         counter.case("kill -9: enough was acknowledged to mean something",

@@ -133,7 +133,7 @@ class Server:
     def alive(self):
         return self.process is not None and self.process.poll() is None
 
-    def log_tail(self, lines=40):
+    def log_tail(self, lines=12):
         try:
             with open(self.log_path, errors="replace") as f:
                 return "".join(f.readlines()[-lines:])
