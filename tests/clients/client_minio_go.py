@@ -2,6 +2,7 @@
 import json
 import os
 import subprocess
+import tempfile
 
 from counter import Skip, true
 from process import need
@@ -39,7 +40,9 @@ def run(server, counter):
     env = dict(server.client_environment(), SERVER_ENDPOINT=f"127.0.0.1:{server.port}", ACCESS_KEY=server.access,
                SECRET_KEY=server.secret, ENABLE_HTTPS="0", MINT_MODE="full", MINT_DATA_DIR="", RUN_ON_FAIL="1",
                ENABLE_VIRTUAL_STYLE="0", SKIP_SSE="1")
-    done = subprocess.run([build()], env=env, capture_output=True, text=True, timeout=1500, errors="replace")
+    with tempfile.TemporaryDirectory() as folder:  # it leaves downloads where it runs
+        done = subprocess.run([build()], env=env, capture_output=True, text=True, timeout=1500, errors="replace",
+                              cwd=folder)
     seen = 0
     for line in (done.stdout + "\n" + done.stderr).splitlines():
         try:
