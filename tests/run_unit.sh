@@ -23,7 +23,7 @@ if ! tools/build.sh "$preset" "${targets[@]}"; then
     exit 1
 fi
 export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:abort_on_error=0}
-export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1:second_deadlock_stack=1}
+export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1:second_deadlock_stack=1:suppressions=$PWD/tests/tsan.supp}
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 ctest --test-dir "build/$preset" --output-on-failure --no-tests=error -j "$(nproc)" ${filter:+-R "$filter"} 2>&1 |
