@@ -66,7 +66,13 @@ static const struct manifest_file *manifest_find(const struct manifest *manifest
 
 /* ---- files ---- */
 
-/* Reads a file through, gives its size and CRC, and writes it to `copy` where that is not NULL. */
+static enum errc read_error(enum errc rc)
+{
+    return rc == ERRC_OK ? rc : ERRC_CORRUPT;
+}
+
+/* Reads a file through, gives its size and CRC, and writes it to `copy` where that is not NULL. CORRUPT: it can't be
+ * read; any other error is the copy's. */
 static enum errc file_walk(struct env *env, const char *path, const char *copy, uint64_t *ret_size, uint32_t *ret_crc,
                            struct error *e)
 {
@@ -76,12 +82,12 @@ static enum errc file_walk(struct env *env, const char *path, const char *copy, 
     uint64_t at = 0;
     uint32_t crc = 0;
     size_t len = COPY_BYTES;
-    enum errc rc = env->vt->open(env, path, ENV_OPEN_READ, &from, e);
+    enum errc rc = read_error(env->vt->open(env, path, ENV_OPEN_READ, &from, e));
     if (rc == ERRC_OK && copy != NULL) {
         rc = env->vt->open(env, copy, ENV_OPEN_CREATE | ENV_OPEN_TRUNCATE, &to, e);
     }
     while (rc == ERRC_OK && len == COPY_BYTES) {
-        rc = env->vt->pread(env, from, block, COPY_BYTES, at, &len, e);
+        rc = read_error(env->vt->pread(env, from, block, COPY_BYTES, at, &len, e));
         if (rc == ERRC_OK && len > 0) {
             crc = crc32c_update(crc, block, len);
             const struct iovec part = { block, len };
@@ -408,7 +414,7 @@ enum errc checkpoint_copy(struct env *env, const char *source_dir, const char *t
     enum errc rc = ERRC_OK;
     if (env->vt->stat_path(env, to, &stat, NULL) != ERRC_OK) {
         manifest_before(env, target_dir, index, &older, &older_folder);
-        rc = manifest_read(env, from, &manifest, e);
+        rc = read_error(manifest_read(env, from, &manifest, e));
         rc = rc == ERRC_OK ? checkpoint_folder_remove(env, temporary, e) : rc;
         rc = rc == ERRC_OK ? env->vt->mkdir(env, temporary, e) : rc;
         rc = rc == ERRC_OK ? files_copy(env, from, temporary, &manifest, &older, older_folder, e) : rc;

@@ -22,7 +22,7 @@ struct checkpoint_info {
 /* Makes one in `metadata_dir` (DIR/metadata) from the running kv. EXISTS is not an error: it is there already. */
 MUST_CHECK enum errc checkpoint_make(struct env *env, struct kv *kv, const char *metadata_dir,
                                      struct checkpoint_info info, struct error *e);
-/* Copies checkpoint `index` from one DIR to another. */
+/* Copies checkpoint `index` from one DIR to another. CORRUPT: the source is at fault; any other error: the target. */
 MUST_CHECK enum errc checkpoint_copy(struct env *env, const char *source_dir, const char *target_dir, uint64_t index,
                                      struct error *e);
 /* The newest one with a whole manifest, at most at max_index. NOT_FOUND: there is none. */

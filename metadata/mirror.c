@@ -16,6 +16,9 @@
 #define SEGMENT_HEADER_BYTES 64
 #define RECORD_MAGIC 0x31524c43u /* "CLR1" */
 #define SEGMENTS_MAX 4096
+#define SEGMENT_BYTES_MAX (LOG_SEGMENT_BYTES + LOG_ENTRY_BYTES_MAX + LOG_RECORD_HEADER_BYTES)
+
+enum { DIR_MIRROR = 1, DIR_COUNTED = 2 };
 
 STATIC_ASSERT(LOG_RECORD_HEADER_BYTES == 48, "docs/formats/metadata-log.md");
 
@@ -58,6 +61,7 @@ static void state_encode(struct enc *out, const struct mirror_state *state)
     enc_raw(out, state->cluster.bytes, ID_BYTES);
     enc_raw(out, state->self.bytes, ID_BYTES);
     enc_u64(out, state->generation);
+    enc_u64(out, state->nonce);
     enc_u64(out, state->term);
     enc_u64(out, state->vote);
     enc_u32(out, state->wanted);
@@ -65,7 +69,7 @@ static void state_encode(struct enc *out, const struct mirror_state *state)
     for (uint32_t i = 0; i < state->dir_count; i++) {
         enc_raw(out, state->dirs[i].disk.bytes, ID_BYTES);
         enc_bytes(out, slice_str(state->dirs[i].path));
-        enc_u8(out, state->dirs[i].is_mirror ? 1 : 0);
+        enc_u8(out, (uint8_t)((state->dirs[i].is_mirror ? DIR_MIRROR : 0) | (state->dirs[i].is_counted ? DIR_COUNTED : 0)));
     }
     enc_u32(out, crc32c(out->data, out->len));
 }
@@ -84,6 +88,7 @@ static enum errc state_decode(struct slice bytes, const char *path, struct mirro
     dec_copy(&dec, state->cluster.bytes, ID_BYTES);
     dec_copy(&dec, state->self.bytes, ID_BYTES);
     state->generation = dec_u64(&dec);
+    state->nonce = dec_u64(&dec);
     state->term = dec_u64(&dec);
     state->vote = dec_u64(&dec);
     state->wanted = dec_u32(&dec);
@@ -92,7 +97,9 @@ static enum errc state_decode(struct slice bytes, const char *path, struct mirro
         dec_copy(&dec, state->dirs[i].disk.bytes, ID_BYTES);
         struct slice text = dec_bytes(&dec);
         (void)snprintf(state->dirs[i].path, MIRROR_PATH_BYTES, "%.*s", (int)text.len, (const char *)text.data);
-        state->dirs[i].is_mirror = dec_u8(&dec) != 0;
+        uint8_t flags = dec_u8(&dec);
+        state->dirs[i].is_mirror = (flags & DIR_MIRROR) != 0;
+        state->dirs[i].is_counted = (flags & DIR_COUNTED) != 0;
     }
     (void)dec_u32(&dec); /* the CRC, checked above */
     return dec_done(&dec) && state->dir_count <= MIRROR_DIRS_MAX ? ERRC_OK
@@ -281,7 +288,20 @@ static void segment_header(const struct mirror *mirror, uint64_t first, uint32_t
     store_le32(header + 60, crc32c(header, 60));
 }
 
-/* The header is written and synced with the first batch; only the name must be durable before it counts. */
+/* The open file mirror->segment is the one to append to, at `end`. */
+static enum errc segment_adopt(struct mirror *mirror, uint64_t first, uint64_t end, struct error *e)
+{
+    struct env_stat stat;
+    enum errc rc = mirror->env->vt->stat_file(mirror->env, mirror->segment, &stat, e);
+    if (rc == ERRC_OK) {
+        mirror->segment_inode = stat.inode;
+        mirror->segment_first = first;
+        mirror->segment_end = end;
+    }
+    return rc;
+}
+
+/* Header and name are durable before the first record is written: a damaged header before a whole record is damage. */
 static enum errc segment_begin(struct mirror *mirror, uint64_t first, uint32_t chain_seed, struct error *e)
 {
     struct env *env = mirror->env;
@@ -295,9 +315,21 @@ static enum errc segment_begin(struct mirror *mirror, uint64_t first, uint32_t c
     segment_header(mirror, first, chain_seed, header);
     enum errc rc = env->vt->open(env, path, ENV_OPEN_CREATE | ENV_OPEN_TRUNCATE, &mirror->segment, e);
     rc = rc == ERRC_OK ? env->vt->pwritev(env, mirror->segment, &part, 1, 0, e) : rc;
+    rc = rc == ERRC_OK ? env->vt->fdatasync(env, mirror->segment, e) : rc;
     rc = rc == ERRC_OK ? env->vt->fsync_dir(env, mirror->dir, e) : rc;
-    mirror->segment_first = first;
-    mirror->segment_end = SEGMENT_HEADER_BYTES;
+    rc = rc == ERRC_OK ? segment_adopt(mirror, first, SEGMENT_HEADER_BYTES, e) : rc;
+    mem_free(path);
+    return rc;
+}
+
+static enum errc segment_reachable(const struct mirror *mirror, struct error *e)
+{
+    struct env_stat stat;
+    char *path = segment_path(mirror, mirror->segment_first);
+    enum errc rc = mirror->env->vt->stat_path(mirror->env, path, &stat, e);
+    if (rc == ERRC_OK && stat.inode != mirror->segment_inode) {
+        rc = error_set(e, ERRC_IO, "'%s' was replaced by another file", path);
+    }
     mem_free(path);
     return rc;
 }
@@ -315,6 +347,7 @@ enum errc mirror_append(struct mirror *mirror, struct slice records, uint64_t fi
     const struct iovec part = { (void *)(uintptr_t)records.data, records.len };
     enum errc rc = env->vt->pwritev(env, mirror->segment, &part, 1, mirror->segment_end, e);
     rc = rc == ERRC_OK ? env->vt->fdatasync(env, mirror->segment, e) : rc;
+    rc = rc == ERRC_OK ? segment_reachable(mirror, e) : rc;
     if (rc == ERRC_OK) {
         mirror->segment_end += records.len;
     }
@@ -341,7 +374,7 @@ static void loader_add(struct loader *loader, const struct record *record)
     }
     /* Data moves when `bytes` grows: remember the offset now, make it a pointer at the end. */
     contents->entries[contents->count++] = (struct log_entry){
-        record->index, record->term, (uint8_t)record->type,
+        record->index, record->term, record->crc, (uint8_t)record->type,
         { (const uint8_t *)(uintptr_t)contents->bytes.len, record->length },
     };
     enc_raw(&contents->bytes, record->data, record->length);
@@ -373,44 +406,70 @@ static enum errc segment_records(struct loader *loader, const char *path, struct
     return ERRC_OK;
 }
 
+/* Is there a whole record, anywhere? Then the header in front of it was durable. */
+static bool record_exists(struct slice bytes)
+{
+    struct record record;
+    for (size_t at = 0; at < bytes.len; at++) {
+        if (record_parse(bytes, at, &record)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The bytes of a segment: its header, then its records. *ret_end 0: it holds nothing, not even a header. */
+static enum errc segment_parse(struct loader *loader, const char *path, uint64_t first, bool last, struct slice bytes,
+                               size_t *ret_end, struct error *e)
+{
+    struct log_contents *contents = loader->contents;
+    uint8_t expected[SEGMENT_HEADER_BYTES];
+    enum errc rc = ERRC_OK;
+    *ret_end = 0;
+    if (!loader->any && bytes.len >= SEGMENT_HEADER_BYTES) {
+        contents->first_index = first;
+        contents->chain = load_le32(bytes.data + 36); /* checked with the header */
+    }
+    segment_header(loader->mirror, first, contents->chain, expected);
+    bool whole = bytes.len >= SEGMENT_HEADER_BYTES && memcmp(bytes.data, expected, SEGMENT_HEADER_BYTES) == 0;
+    if (whole && (!loader->any || first == next_index(contents))) {
+        loader->any = true;
+        rc = segment_records(loader, path, bytes, ret_end, e);
+    } else if (whole || !last || record_exists(bytes)) {
+        return error_set(e, ERRC_CORRUPT, "'%s': its header is damaged or out of sequence", path);
+    }
+    if (rc == ERRC_OK && !last && *ret_end < bytes.len && next_index(contents) <= loader->until) {
+        rc = error_set(e, ERRC_CORRUPT, "'%s' is damaged at offset %zu, and is not the last segment", path, *ret_end);
+    }
+    return rc;
+}
+
+/* The last segment: what is behind `end` was never acknowledged; the next record goes there. */
+static enum errc segment_reopen(struct mirror *mirror, const char *path, uint64_t first, size_t end, size_t size,
+                                struct error *e)
+{
+    struct env *env = mirror->env;
+    if (end == 0) {
+        return env->vt->unlink(env, path, e); /* torn while it was begun */
+    }
+    enum errc rc = env->vt->open(env, path, 0, &mirror->segment, e);
+    if (rc == ERRC_OK && end < size) {
+        rc = env->vt->truncate(env, mirror->segment, end, e);
+        rc = rc == ERRC_OK ? env->vt->fdatasync(env, mirror->segment, e) : rc;
+    }
+    return rc == ERRC_OK ? segment_adopt(mirror, first, end, e) : rc;
+}
+
 static enum errc segment_load(struct loader *loader, uint64_t first, bool last, struct error *e)
 {
     struct mirror *mirror = loader->mirror;
-    struct log_contents *contents = loader->contents;
     char *path = segment_path(mirror, first);
     struct enc bytes = ENC_INIT;
-    uint8_t expected[SEGMENT_HEADER_BYTES];
     size_t end = 0;
-    enum errc rc = file_read(mirror->env, path, LOG_SEGMENT_BYTES + LOG_ENTRY_BYTES_MAX * 2u, &bytes, e);
-    if (rc == ERRC_OK && !loader->any && bytes.len >= SEGMENT_HEADER_BYTES) {
-        contents->first_index = first;
-        contents->chain = load_le32(bytes.data + 36); /* checked with the header below */
-    }
-    if (rc == ERRC_OK) {
-        segment_header(mirror, first, contents->chain, expected);
-        bool whole = bytes.len >= SEGMENT_HEADER_BYTES && memcmp(bytes.data, expected, SEGMENT_HEADER_BYTES) == 0;
-        if (whole && first == (loader->any ? next_index(contents) : first)) {
-            loader->any = true;
-            rc = segment_records(loader, path, enc_slice(&bytes), &end, e);
-        } else if (!last || later_write_exists(enc_slice(&bytes), 0, first)) {
-            rc = error_set(e, ERRC_CORRUPT, "'%s': its header is damaged or out of sequence", path);
-        }
-    }
-    if (rc == ERRC_OK && !last && end < bytes.len && next_index(contents) <= loader->until) {
-        rc = error_set(e, ERRC_CORRUPT, "'%s' is damaged at offset %zu, and is not the last segment", path, end);
-    }
-    if (loader->read_only) {
-        /* the files are somebody else's */
-    } else if (rc == ERRC_OK && last && end == 0) {
-        rc = mirror->env->vt->unlink(mirror->env, path, e); /* torn while it was begun: nothing in it was acknowledged */
-    } else if (rc == ERRC_OK && last) {
-        rc = mirror->env->vt->open(mirror->env, path, 0, &mirror->segment, e);
-        if (rc == ERRC_OK && end < bytes.len) {
-            rc = mirror->env->vt->truncate(mirror->env, mirror->segment, end, e);
-            rc = rc == ERRC_OK ? mirror->env->vt->fdatasync(mirror->env, mirror->segment, e) : rc;
-        }
-        mirror->segment_first = first;
-        mirror->segment_end = end;
+    enum errc rc = file_read(mirror->env, path, SEGMENT_BYTES_MAX, &bytes, e);
+    rc = rc == ERRC_OK ? segment_parse(loader, path, first, last, enc_slice(&bytes), &end, e) : rc;
+    if (rc == ERRC_OK && last && !loader->read_only) {
+        rc = segment_reopen(mirror, path, first, end, bytes.len, e);
     }
     enc_free(&bytes);
     mem_free(path);
@@ -431,7 +490,10 @@ static enum errc log_read(struct loader *loader, struct error *e)
     mem_free(names);
     for (size_t i = 0; i < contents->count; i++) {
         struct slice *data = &contents->entries[i].data;
-        data->data = contents->bytes.data + (uintptr_t)data->data;
+        data->data = data->len > 0 ? contents->bytes.data + (uintptr_t)data->data : NULL;
+    }
+    if (rc == ERRC_OK && contents->count == 0) { /* the first start writes record 1, and a cut leaves some */
+        rc = error_set(e, ERRC_CORRUPT, "'%s' has no log records", loader->mirror->dir);
     }
     if (rc != ERRC_OK) {
         log_contents_free(contents);
@@ -471,7 +533,7 @@ enum errc mirror_cut(struct mirror *mirror, uint64_t index, struct error *e)
     struct segment_names *names = mem_alloc(sizeof(*names));
     enum errc rc = segments_list(mirror, names, e);
     for (size_t i = 0; i + 1 < names->count && rc == ERRC_OK; i++) {
-        if (names->first[i + 1] <= index + 1) { /* the next segment begins where this one ends */
+        if (names->first[i + 1] <= index) { /* the next segment begins where this one ends */
             char *path = segment_path(mirror, names->first[i]);
             rc = mirror->env->vt->unlink(mirror->env, path, e);
             mem_free(path);
@@ -488,7 +550,7 @@ static enum errc segment_copy(struct mirror *mirror, const struct mirror *source
     char *to = segment_path(mirror, first);
     struct enc bytes = ENC_INIT;
     struct env_file *file = NULL;
-    enum errc rc = file_read(env, from, LOG_SEGMENT_BYTES + LOG_ENTRY_BYTES_MAX * 2u, &bytes, e);
+    enum errc rc = file_read(env, from, SEGMENT_BYTES_MAX, &bytes, e);
     rc = rc == ERRC_OK ? env->vt->open(env, to, ENV_OPEN_CREATE | ENV_OPEN_TRUNCATE, &file, e) : rc;
     if (rc == ERRC_OK) {
         const struct iovec part = { bytes.data, bytes.len };
@@ -496,8 +558,7 @@ static enum errc segment_copy(struct mirror *mirror, const struct mirror *source
         rc = rc == ERRC_OK ? env->vt->fdatasync(env, file, e) : rc;
         if (rc == ERRC_OK && first == source->segment_first && source->segment != NULL) {
             mirror->segment = file;
-            mirror->segment_first = first;
-            mirror->segment_end = bytes.len;
+            rc = segment_adopt(mirror, first, bytes.len, e);
         } else {
             env->vt->close(env, file);
         }
@@ -508,7 +569,7 @@ static enum errc segment_copy(struct mirror *mirror, const struct mirror *source
     return rc;
 }
 
-enum errc mirror_log_copy(struct mirror *mirror, const struct mirror *source, struct error *e)
+enum errc mirror_log_wipe(struct mirror *mirror, struct error *e)
 {
     struct segment_names *names = mem_alloc(sizeof(*names));
     if (mirror->segment != NULL) {
@@ -521,6 +582,14 @@ enum errc mirror_log_copy(struct mirror *mirror, const struct mirror *source, st
         rc = mirror->env->vt->unlink(mirror->env, path, e);
         mem_free(path);
     }
+    mem_free(names);
+    return rc;
+}
+
+enum errc mirror_log_copy(struct mirror *mirror, const struct mirror *source, struct error *e)
+{
+    struct segment_names *names = mem_alloc(sizeof(*names));
+    enum errc rc = mirror_log_wipe(mirror, e);
     rc = rc == ERRC_OK ? segments_list(source, names, e) : rc;
     for (size_t i = 0; i < names->count && rc == ERRC_OK; i++) {
         rc = segment_copy(mirror, source, names->first[i], e);

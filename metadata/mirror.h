@@ -7,7 +7,7 @@
  * A record carries the index of the first record of the write that it was part of. A write begins only when the one
  * before is durable on all live mirrors, so a damaged record with a whole record of a LATER write behind it was
  * acknowledged: the mirror is corrupt and must be refilled. Without one it is a torn tail, never acknowledged, and is
- * cut off. Bytes: docs/formats/metadata-log.md.
+ * cut off; the voter sees to it that an acknowledged record does not stay the last one (voter_log.c "seal"). Bytes: docs/formats/metadata-log.md.
  *
  * All calls block. Thread: one at a time (the mirror's executor, or start-up).
  */
@@ -28,12 +28,14 @@ struct mirror_dir {
     struct disk_id disk;
     char path[MIRROR_PATH_BYTES]; /* as last seen */
     bool is_mirror;               /* holds the log of this generation */
+    bool is_counted;              /* holds (or was to hold) the state of this generation: more than half of these start it */
 };
 
 struct mirror_state {
     struct cluster_id cluster;
     struct disk_id self;
     uint64_t generation;          /* grows with every change of the mirror set: the highest wins at a start */
+    uint64_t nonce;               /* random, tells two attempts at one generation apart */
     uint64_t term, vote;
     uint32_t wanted;              /* mirrors that there should be */
     uint32_t dir_count;
@@ -42,6 +44,7 @@ struct mirror_state {
 
 struct log_entry {
     uint64_t index, term;
+    uint32_t chain;               /* CRC of its header: what the next record names */
     uint8_t type;                 /* enum raft_core_type */
     struct slice data;            /* borrows log_contents.bytes */
 };
@@ -64,6 +67,7 @@ struct mirror {
     struct env_file *segment;     /* the one written to; NULL: the next batch begins one */
     uint64_t segment_first;
     uint64_t segment_end;         /* bytes */
+    uint64_t segment_inode;       /* a file of another inode under its name: the folder vanished */
 };
 
 void mirror_init(struct mirror *mirror, struct env *env, struct cluster_id cluster, struct disk_id disk,
@@ -87,11 +91,14 @@ void log_contents_free(struct log_contents *contents);
 /* Encodes a record into out; returns its chain value for the next one. */
 uint32_t log_record_encode(struct enc *out, uint64_t index, uint64_t term, uint8_t type, uint64_t batch_first,
                            uint32_t chain, struct slice data);
-/* Appends records that begin at first_index and makes them durable. chain_seed: chain before the first record. */
+/* Appends records that begin at first_index and makes them durable. chain_seed: chain before the first record.
+ * IO also when the file can no longer be reached by its name: what was written there would never be found again. */
 MUST_CHECK enum errc mirror_append(struct mirror *mirror, struct slice records, uint64_t first_index,
                                    uint32_t chain_seed, struct error *e);
-/* Removes segments all of whose records are at most index. */
+/* Removes segments all of whose records are below index; the record at index stays, so a log is never empty. */
 MUST_CHECK enum errc mirror_cut(struct mirror *mirror, uint64_t index, struct error *e);
+/* Removes the whole log. */
+MUST_CHECK enum errc mirror_log_wipe(struct mirror *mirror, struct error *e);
 /* Replaces this mirror's log by a copy of another's, durable. The source must not be written meanwhile. */
 MUST_CHECK enum errc mirror_log_copy(struct mirror *mirror, const struct mirror *source, struct error *e);
 

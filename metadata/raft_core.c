@@ -123,23 +123,23 @@ enum errc raft_core_open(const struct raft_core_start *start, struct raft_core *
     event.start.n_entries = (unsigned)start->count;
     enum errc rc = step(core, &event, ret_update, e);
     entries_free(entries, start->count);
-    raft_configuration_close(&metadata.configuration);
     if (rc != ERRC_OK) {
-        raft_core_close(core);
+        raft_core_close(core); /* frees the snapshot's configuration too: raft took it */
         return rc;
     }
     *ret_core = core;
     return ERRC_OK;
 }
 
-enum errc raft_core_submit(struct raft_core *core, uint64_t now_ms, struct slice data,
+enum errc raft_core_submit(struct raft_core *core, uint64_t now_ms, uint8_t type, struct slice data,
                            struct raft_core_update *ret_update, struct error *e)
 {
     struct raft_entry entry;
     struct raft_event event;
     memset(&entry, 0, sizeof(entry));
     memset(&event, 0, sizeof(event));
-    entry.type = RAFT_COMMAND;
+    ASSERT(type == RAFT_CORE_COMMAND || type == RAFT_CORE_BARRIER);
+    entry.type = (enum raft_entry_type)type;
     entry.term = raft_current_term(&core->raft);
     entry.buf.base = (void *)(uintptr_t)data.data; /* only looked at */
     entry.buf.len = data.len;

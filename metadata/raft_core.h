@@ -2,7 +2,7 @@
  * raft_core - libraft's consensus core as pure steps: events in, decisions out (its only user).
  *
  * Uses raft_step() of libraft 0.22: no I/O vtable, no callbacks, and no copy of the log in memory, which the older
- * raft_io interface would keep (docs/DECISIONS.md "raft_step"). Entries, term and vote are made durable by the
+ * raft_io interface would keep (metadata/README.md "Consensus"). Entries, term and vote are made durable by the
  * voter between two steps.
  * Thread: the voter's executor.
  */
@@ -51,8 +51,8 @@ struct raft_core_update {
 MUST_CHECK enum errc raft_core_bootstrap(struct enc *ret_data, struct error *e);
 MUST_CHECK enum errc raft_core_open(const struct raft_core_start *start, struct raft_core **ret_core,
                                     struct raft_core_update *ret_update, struct error *e);
-/* Offers one command entry. UNAVAILABLE: not the leader. */
-MUST_CHECK enum errc raft_core_submit(struct raft_core *core, uint64_t now_ms, struct slice data,
+/* Offers one entry, COMMAND or BARRIER. UNAVAILABLE: not the leader. */
+MUST_CHECK enum errc raft_core_submit(struct raft_core *core, uint64_t now_ms, uint8_t type, struct slice data,
                                       struct raft_core_update *ret_update, struct error *e);
 /* Entries up to index are durable. */
 MUST_CHECK enum errc raft_core_persisted(struct raft_core *core, uint64_t now_ms, uint64_t index,

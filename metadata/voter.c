@@ -1,4 +1,4 @@
-/* The voter's door: start-up rules, the channel, status, close. */
+/* The voter's door: the channel, messages from outside, status, close. */
 #include "metadata/voter.h"
 
 #include "common/base/assert.h"
@@ -18,12 +18,16 @@ static void on_propose(struct task *task)
 {
     struct rpc_call *call = container_of(task, struct rpc_call, task);
     struct voter *voter = call->service_data;
-    if (voter->dead || voter->closing || voter->close_done != NULL) {
+    if (voter->dead || voter->closing) {
         rpc_call_finish(call, error_set(&call->error, ERRC_UNAVAILABLE, "the metadata service is not available"));
         return;
     }
     if (voter->queue_bytes + call->head.len > VOTER_PENDING_BYTES_MAX) {
         rpc_call_finish(call, error_set(&call->error, ERRC_LIMIT, "too many commands wait"));
+        return;
+    }
+    if (call->head.len > LOG_ENTRY_BYTES_MAX - 8) { /* count and length take 8 */
+        rpc_call_finish(call, error_set(&call->error, ERRC_LIMIT, "a command of %zu bytes", call->head.len));
         return;
     }
     call->next = NULL;
@@ -60,8 +64,10 @@ static enum errc query_run(struct voter *voter, struct rpc_call *call, bool cach
 static void on_query(struct task *task)
 {
     struct rpc_call *call = container_of(task, struct rpc_call, task);
-    enum errc rc = query_run(call->service_data, call, false);
+    struct voter *voter = call->service_data;
+    enum errc rc = query_run(voter, call, false);
     rpc_call_finish(call, rc);
+    atomic_fetch_sub(&voter->queries, 1); /* the voter may be gone after this */
 }
 
 /* The session's oldest read; answered with the oldest of all sessions (BLUEPRINT 7). */
@@ -86,10 +92,12 @@ static void on_renew(struct task *task)
             voter->sessions[kept++] = session;
         }
     }
-    if (kept < VOTER_SESSIONS_MAX) {
-        voter->sessions[kept++] = (struct voter_session){ id, oldest, now + SESSION_LEASE_NS };
-    }
     voter->session_count = kept;
+    if (kept == VOTER_SESSIONS_MAX) {
+        rpc_call_finish(call, error_set(&call->error, ERRC_LIMIT, "too many sessions"));
+        return;
+    }
+    voter->sessions[voter->session_count++] = (struct voter_session){ id, oldest, now + SESSION_LEASE_NS };
     enc_u64(&call->reply, horizon);
     rpc_call_finish(call, ERRC_OK);
 }
@@ -116,6 +124,7 @@ static void on_call(struct rpc_channel *channel, struct rpc_call *call)
             return;
         }
         enc_reset(&call->reply);
+        atomic_fetch_add(&voter->queries, 1);
         call->task.run = on_query;
         executor_post(voter->query_pool, &call->task);
         return;
@@ -172,10 +181,8 @@ static void on_notice(struct task *task)
     struct mirror_notice *notice = container_of(task, struct mirror_notice, task);
     struct voter *voter = notice->voter;
     if (notice->replace && voter->replace_wanted) {
-        executor_post(voter->executor, task); /* one at a time */
-        return;
-    }
-    if (notice->replace) {
+        voter_event(voter, "metadata_mirror_not_added", notice->added.path, "another replacement waits: try again");
+    } else if (notice->replace) {
         voter->replace_wanted = true;
         voter->replace_lost = notice->disk;
         voter->replace_added = notice->added;
@@ -255,6 +262,7 @@ void voter_status(struct voter *voter, struct voter_status *ret_status)
 static void on_close(struct task *task)
 {
     struct voter *voter = container_of(task, struct voter, close_task);
+    ASSERT(!voter->closing);
     voter->closing = true;
     voter_advance(voter);
 }

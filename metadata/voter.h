@@ -3,7 +3,8 @@
  *
  * What it promises: a command answered OK is durable on every live mirror and applied; what a query sees includes every
  * command answered before. Steps, crash states and the lease argument: metadata/README.md.
- * Thread: voter_open and voter_close from the owner; the channel and the functions below from any thread.
+ * With no mirror left, or too few DIRs to agree, it answers queries only, and looks every two seconds whether enough of
+ * them came back. Thread: voter_open and voter_close from the owner; the channel and the functions below from any thread.
  * Memory: borrows env, factory and executors until voter_close has called back.
  */
 #ifndef METADATA_VOTER_H
@@ -45,14 +46,16 @@ struct voter_config {
 };
 
 /* Blocks until the state is replayed and requests are served.
- * Errors  NOT_FOUND no DIR has metadata; UNAVAILABLE half or more of the known DIRs are missing (named in the text);
+ * Errors  NOT_FOUND no DIR has metadata; UNAVAILABLE half or more of the DIRs that the newest state counts are missing
+ *         or unreadable (named in the text);
  *         CORRUPT every current mirror is damaged; FORMAT written by a newer program; IO. */
 MUST_CHECK enum errc voter_open(const struct voter_config *config, struct voter **ret_voter, struct error *e);
 /* Serves META_PROPOSE, META_QUERY, META_SESSION_RENEW. */
 struct rpc_channel *voter_channel(struct voter *voter);
 /* Another part of the program saw this disk fail: its mirror leaves. */
 void voter_mirror_failed(struct voter *voter, struct disk_id disk, const char *reason);
-/* `added` at `path` stands where `lost` stood; it is refilled and joins if a mirror is wanted. */
+/* `added` at `path` stands where `lost` stood (zeros: it is one more; the same id: that DIR came back). It is refilled in
+ * the background and becomes a mirror if one is wanted. Its outcome is an event and in the status. */
 void voter_mirror_replace(struct voter *voter, struct disk_id lost, struct disk_id added, const char *path);
 
 struct voter_mirror_status {

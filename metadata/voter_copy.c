@@ -2,8 +2,8 @@
  * What takes long and blocks, on the voter's copier: checkpoints, and mirrors that join.
  *
  * Join: 1 DIR/metadata made, the newest checkpoint copied (traffic goes on) 2 the voter stops writing; the log is copied
- * 3 a new generation that counts the new mirror is durable on all of them 4 writing goes on. A crash before 3 leaves a
- * folder of no generation that counts; it is wiped when it joins again.
+ * 3 a new generation in which the DIR is a mirror is durable on all of them 4 writing goes on. A crash before 3 leaves a
+ * folder that no generation calls a mirror; it is wiped when it joins again.
  */
 #include "metadata/voter_state.h"
 
@@ -14,9 +14,26 @@
 #include <stdio.h>
 #include <string.h>
 
-#define CHECKPOINT_LOG_BYTES (64u << 20)
+#define NS_PER_MS 1000000u
 
 /* ---- checkpoints ---- */
+
+/* A mirror that could not take the checkpoint leaves: its log could never be cut. */
+static void checkpoint_failures(struct voter *voter)
+{
+    struct error e = ERROR_INIT;
+    for (unsigned i = 0; i < voter->mirror_count; i++) {
+        struct voter_mirror *mirror = &voter->mirrors[i];
+        if (!mirror->copy_failed || voter_live_count(voter) < 2) {
+            continue;
+        }
+        voter_mirror_drop(voter, i, mirror->error_copy.text);
+        if (voter->store != NULL && voter->store->mirror == i && !voter->dead &&
+            voter_store_move(voter, voter->applied_index, &e) != ERRC_OK) {
+            voter_event(voter, "metadata_store_not_moved", mirror->path, e.text);
+        }
+    }
+}
 
 static void checkpoint_done(struct task *task)
 {
@@ -27,50 +44,68 @@ static void checkpoint_done(struct task *task)
     voter->checkpointing = false;
     if (voter->copier_rc != ERRC_OK) {
         voter_event(voter, "metadata_checkpoint_failed", "", voter->copier_error.text);
-    } else if (raft_core_snapshot(voter->core, env_now_ns(voter->env) / 1000000u, voter->checkpoint_next.index,
+    } else if (voter->core != NULL &&
+               raft_core_snapshot(voter->core, env_now_ns(voter->env) / NS_PER_MS, voter->checkpoint_next.index,
                                   voter->checkpoint_next.term, &e) != ERRC_OK) {
         voter_event(voter, "metadata_snapshot_failed", "", e.text);
     } else {
         voter->checkpoint = voter->checkpoint_next;
     }
+    checkpoint_failures(voter);
     voter_advance(voter);
 }
 
-/* On the copier. A mirror that fails here fails its next write too, or a node fences its disk: the checkpoint is then
- * tried again without it when the log has grown by as much again. */
+/* One step on one mirror; its failure is that mirror's. */
+static void checkpoint_step(struct voter_mirror *mirror, enum errc rc)
+{
+    mirror->copy_failed = mirror->copy_failed || rc != ERRC_OK;
+}
+
+/* Only with the checkpoint on all others, the log before it and older checkpoints go. */
+static void checkpoint_clean(struct voter_mirror *mirror, uint64_t index)
+{
+    checkpoint_step(mirror, mirror_cut(&mirror->mirror, index, &mirror->error_copy));
+    if (!mirror->copy_failed) {
+        checkpoint_step(mirror, checkpoint_prune(mirror->voter->env, mirror->mirror.dir, index, &mirror->error_copy));
+    }
+}
+
+/* On the copier. */
 static void checkpoint_run(struct task *task)
 {
     struct voter *voter = container_of(task, struct voter, copier_task);
     const struct voter_store *store = voter->checkpoint_store;
-    const char *source = voter->mirrors[store->mirror].mirror.dir;
+    struct voter_mirror *source = &voter->mirrors[store->mirror];
     uint64_t index = voter->checkpoint_next.index;
     error_clear(&voter->copier_error);
-    voter->copier_rc = checkpoint_make(voter->env, store->kv, source, voter->checkpoint_next, &voter->copier_error);
-    for (unsigned i = 0; i < voter->mirror_count && voter->copier_rc == ERRC_OK; i++) {
-        if (voter->checkpoint_target[i] && i != store->mirror) {
-            voter->copier_rc = checkpoint_copy(voter->env, source, voter->mirrors[i].mirror.dir, index,
-                                               &voter->copier_error);
-        }
-    }
-    /* Only now, with the checkpoint everywhere, may the log before it and older checkpoints go. */
-    for (unsigned i = 0; i < voter->mirror_count && voter->copier_rc == ERRC_OK; i++) {
-        if (voter->checkpoint_target[i]) {
-            voter->copier_rc = mirror_cut(&voter->mirrors[i].mirror, index, &voter->copier_error);
-            if (voter->copier_rc == ERRC_OK) {
-                voter->copier_rc = checkpoint_prune(voter->env, voter->mirrors[i].mirror.dir, index,
-                                                    &voter->copier_error);
+    enum errc rc = checkpoint_make(voter->env, store->kv, source->mirror.dir, voter->checkpoint_next,
+                                   &source->error_copy);
+    checkpoint_step(source, rc);
+    for (unsigned i = 0; i < voter->mirror_count && !source->copy_failed; i++) {
+        struct voter_mirror *mirror = &voter->mirrors[i];
+        if (voter->checkpoint_target[i] && mirror != source) {
+            rc = checkpoint_copy(voter->env, source->mirror.dir, mirror->mirror.dir, index, &mirror->error_copy);
+            if (rc == ERRC_CORRUPT) {
+                source->error_copy = mirror->error_copy;
             }
+            checkpoint_step(rc == ERRC_CORRUPT ? source : mirror, rc);
         }
     }
+    for (unsigned i = 0; i < voter->mirror_count && !source->copy_failed; i++) {
+        if (voter->checkpoint_target[i] && !voter->mirrors[i].copy_failed) {
+            checkpoint_clean(&voter->mirrors[i], index);
+        }
+    }
+    voter->copier_rc = source->copy_failed ? error_set(&voter->copier_error, ERRC_IO, "%s", source->error_copy.text)
+                                           : ERRC_OK;
     task->run = checkpoint_done;
     executor_post(voter->executor, task);
 }
 
 void voter_checkpoint_begin(struct voter *voter)
 {
-    uint64_t limit = voter->checkpoint_log_bytes > 0 ? voter->checkpoint_log_bytes : CHECKPOINT_LOG_BYTES;
-    if (voter->checkpointing || voter->joining >= 0 || voter->log_bytes < limit || voter->store == NULL ||
-        voter->applied_index <= voter->checkpoint.index) {
+    if (voter->checkpointing || voter->joining >= 0 || voter->log_bytes < voter->checkpoint_log_bytes ||
+        voter->store == NULL || voter->applied_index <= voter->checkpoint.index) {
         return;
     }
     voter->checkpointing = true;
@@ -78,7 +113,10 @@ void voter_checkpoint_begin(struct voter *voter)
     voter->checkpoint_next = (struct checkpoint_info){ voter->applied_index, voter->term };
     voter->checkpoint_store = voter_store_acquire(voter);
     for (unsigned i = 0; i < voter->mirror_count; i++) {
-        voter->checkpoint_target[i] = voter->mirrors[i].state == MIRROR_LIVE;
+        struct voter_mirror *mirror = &voter->mirrors[i];
+        voter->checkpoint_target[i] = mirror->state == MIRROR_LIVE;
+        mirror->copy_failed = false;
+        error_clear(&mirror->error_copy);
     }
     voter->copier_task.run = checkpoint_run;
     executor_post(voter->copier, &voter->copier_task);
@@ -88,16 +126,51 @@ void voter_checkpoint_begin(struct voter *voter)
 
 static void join_end(struct voter *voter, enum voter_mirror_state state)
 {
-    voter->mirrors[voter->joining].state = state;
+    struct voter_mirror *mirror = &voter->mirrors[voter->joining];
+    mirror->state = mirror->condemned ? MIRROR_FAILED : state;
+    mirror->condemned = false;
     voter->joining = -1;
     voter->join_ready = false;
 }
 
+static void join_run(struct task *task);
+
+/* A live mirror that the joining one was not copied from yet, or -1. */
+static int join_base_next(const struct voter *voter)
+{
+    for (unsigned i = 0; i < voter->mirror_count; i++) {
+        if (voter->mirrors[i].state == MIRROR_LIVE && !voter->join_tried[i]) {
+            return (int)i;
+        }
+    }
+    return -1;
+}
+
+static void join_from(struct voter *voter, int base)
+{
+    voter->join_base = base;
+    voter->join_tried[base] = true;
+    voter->copier_task.run = join_run;
+    executor_post(voter->copier, &voter->copier_task);
+}
+
+/* The fault may be the source's: every live mirror is tried before the DIR is taken for broken. */
 static void join_failed(struct voter *voter)
 {
     struct voter_mirror *mirror = &voter->mirrors[voter->joining];
+    int base = join_base_next(voter);
     voter_event(voter, "metadata_mirror_join_failed", mirror->path, voter->copier_error.text);
-    join_end(voter, MIRROR_FAILED);
+    if (base >= 0 && !mirror->condemned && !voter->dead && !voter->closing) {
+        join_from(voter, base);
+        return;
+    }
+    join_end(voter, MIRROR_OUT);
+    voter_mirror_drop(voter, (unsigned)(mirror - voter->mirrors), voter->copier_error.text);
+}
+
+void voter_join_abort(struct voter *voter)
+{
+    join_end(voter, MIRROR_OUT);
 }
 
 static void join_log_copied(struct task *task)
@@ -109,8 +182,10 @@ static void join_log_copied(struct task *task)
         join_failed(voter);
     } else {
         struct voter_mirror *mirror = &voter->mirrors[voter->joining];
-        voter_event(voter, "metadata_mirror_joined", mirror->path, "");
         join_end(voter, MIRROR_LIVE);
+        if (mirror->state == MIRROR_LIVE) {
+            voter_event(voter, "metadata_mirror_joined", mirror->path, "");
+        }
         voter->fence_wanted = true; /* the new generation counts it; if its state can't be written it leaves again */
     }
     voter_advance(voter);
@@ -131,6 +206,7 @@ void voter_join_copy_log(struct voter *voter)
     ASSERT(voter->phase == PHASE_IDLE && voter->joining >= 0);
     voter->join_ready = false;
     if (voter->mirrors[voter->join_base].state != MIRROR_LIVE) {
+        error_clear(&voter->copier_error);
         (void)error_set(&voter->copier_error, ERRC_IO, "the mirror that it was copied from failed");
         join_failed(voter);
         return;
@@ -151,18 +227,25 @@ static void join_prepared(struct task *task)
     voter_advance(voter);
 }
 
+/* On the copier. Whatever the folder held is of no generation that counts this DIR as a mirror. */
 static void join_run(struct task *task)
 {
     struct voter *voter = container_of(task, struct voter, copier_task);
     struct voter_mirror *mirror = &voter->mirrors[voter->joining];
     const char *source = voter->mirrors[voter->join_base].mirror.dir;
+    struct checkpoint_info info = { 0, 0 };
+    struct error why = ERROR_INIT;
     char *stale = mem_format("%s/store", mirror->mirror.dir);
     error_clear(&voter->copier_error);
     enum errc rc = mirror_create(&mirror->mirror, &voter->copier_error);
     rc = rc == ERRC_OK ? checkpoint_folder_remove(voter->env, stale, &voter->copier_error) : rc;
     rc = rc == ERRC_OK ? checkpoint_prune(voter->env, mirror->mirror.dir, 0, &voter->copier_error) : rc;
-    if (rc == ERRC_OK && voter->checkpoint.index > 0) {
-        rc = checkpoint_copy(voter->env, source, mirror->mirror.dir, voter->checkpoint.index, &voter->copier_error);
+    if (rc == ERRC_OK) {
+        rc = checkpoint_newest(voter->env, source, UINT64_MAX, &info, &why);
+        rc = rc == ERRC_OK || rc == ERRC_NOT_FOUND ? ERRC_OK : error_set(&voter->copier_error, rc, "%s", why.text);
+    }
+    if (rc == ERRC_OK && info.index > 0) {
+        rc = checkpoint_copy(voter->env, source, mirror->mirror.dir, info.index, &voter->copier_error);
     }
     mem_free(stale);
     voter->copier_rc = rc;
@@ -173,21 +256,17 @@ static void join_run(struct task *task)
 /* A mirror is wanted and a DIR is there that is none. A DIR that failed in this run is not tried again. */
 void voter_join_begin(struct voter *voter)
 {
-    int base = voter_live_first(voter);
-    if (voter->joining >= 0 || voter->checkpointing || base < 0 || voter_live_count(voter) >= voter->state.wanted) {
+    if (voter->joining >= 0 || voter->checkpointing || voter->fence_wanted || voter_live_first(voter) < 0 ||
+        voter_live_count(voter) >= voter->state.wanted) {
         return;
     }
     for (unsigned i = 0; i < voter->mirror_count; i++) {
         struct voter_mirror *mirror = &voter->mirrors[i];
         if (mirror->state == MIRROR_OUT) {
-            if (mirror->executor == NULL) {
-                mirror->executor = voter->env->vt->executor_create(voter->env, "meta-log", 1);
-            }
             mirror->state = MIRROR_JOINING;
             voter->joining = (int)i;
-            voter->join_base = base;
-            voter->copier_task.run = join_run;
-            executor_post(voter->copier, &voter->copier_task);
+            memset(voter->join_tried, 0, sizeof(voter->join_tried));
+            join_from(voter, voter_live_first(voter));
             return;
         }
     }
@@ -195,24 +274,74 @@ void voter_join_begin(struct voter *voter)
 
 /* ---- replacement ---- */
 
-/* The voter is idle: nobody reads the state's list of DIRs now. */
+static uint32_t dir_place(const struct mirror_state *state, struct disk_id disk)
+{
+    uint32_t place = 0;
+    while (place < state->dir_count && !disk_id_equal(state->dirs[place].disk, disk)) {
+        place++;
+    }
+    return place;
+}
+
+/* The mirror of a disk that was here before and comes back, or a new one; NULL: too many. */
+static struct voter_mirror *mirror_for(struct voter *voter, const struct mirror_dir *added)
+{
+    for (unsigned i = 0; i < voter->mirror_count; i++) {
+        if (disk_id_equal(voter->mirrors[i].mirror.disk, added->disk)) {
+            return &voter->mirrors[i];
+        }
+    }
+    if (voter->mirror_count == VOTER_DIRS_MAX) {
+        return NULL;
+    }
+    struct voter_mirror *mirror = &voter->mirrors[voter->mirror_count++];
+    *mirror = (struct voter_mirror){ .voter = voter, .state = MIRROR_FAILED };
+    return mirror;
+}
+
+static void lost_leaves(struct voter *voter, struct disk_id lost)
+{
+    struct error e = ERROR_INIT;
+    for (unsigned i = 0; i < voter->mirror_count; i++) {
+        struct voter_mirror *mirror = &voter->mirrors[i];
+        if (disk_id_equal(mirror->mirror.disk, lost)) {
+            voter_mirror_drop(voter, i, "replaced");
+            mirror->replaced = true;
+            if (voter->store != NULL && voter->store->mirror == i && voter_live_count(voter) > 0 &&
+                voter_store_move(voter, voter->applied_index, &e) != ERRC_OK) {
+                voter_event(voter, "metadata_store_not_moved", mirror->path, e.text);
+            }
+        }
+    }
+}
+
+/* The voter is idle: nobody reads the state's list of DIRs now, and no join is under way. */
 void voter_replace_apply(struct voter *voter)
 {
     struct mirror_state *state = &voter->state;
-    uint32_t place = 0;
+    const struct mirror_dir *added = &voter->replace_added;
+    bool same = disk_id_equal(voter->replace_lost, added->disk);
     voter->replace_wanted = false;
-    while (place < state->dir_count && !disk_id_equal(state->dirs[place].disk, voter->replace_lost)) {
-        place++;
-    }
-    if (place == MIRROR_DIRS_MAX || voter->mirror_count == VOTER_DIRS_MAX) {
-        voter_event(voter, "metadata_mirror_not_added", voter->replace_added.path, "too many directories");
+    uint32_t place = dir_place(state, added->disk);
+    place = place == state->dir_count ? dir_place(state, voter->replace_lost) : place;
+    struct voter_mirror *mirror = place < MIRROR_DIRS_MAX ? mirror_for(voter, added) : NULL;
+    if (mirror == NULL) {
+        voter_event(voter, "metadata_mirror_not_added", added->path, "too many directories");
         return;
     }
+    if (mirror->state != MIRROR_FAILED) {
+        return; /* it is in service */
+    }
+    if (!same) {
+        lost_leaves(voter, voter->replace_lost);
+    }
     state->dir_count += place == state->dir_count ? 1 : 0;
-    state->dirs[place] = voter->replace_added;
-    struct voter_mirror *mirror = &voter->mirrors[voter->mirror_count++];
-    *mirror = (struct voter_mirror){ .voter = voter, .state = MIRROR_OUT };
-    (void)snprintf(mirror->path, sizeof(mirror->path), "%s", voter->replace_added.path);
-    mirror_init(&mirror->mirror, voter->env, state->cluster, voter->replace_added.disk, mirror->path);
+    state->dirs[place] = *added;
+    mirror_done(&mirror->mirror);
+    (void)snprintf(mirror->path, sizeof(mirror->path), "%s", added->path);
+    mirror_init(&mirror->mirror, voter->env, state->cluster, added->disk, mirror->path);
+    mirror->state = MIRROR_OUT;
+    mirror->replaced = false;
+    voter_mirror_executor(mirror);
     voter->fence_wanted = true; /* the list of DIRs is part of a generation */
 }

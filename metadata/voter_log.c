@@ -6,6 +6,9 @@
  * One batch is at the mirrors at a time; what arrives meanwhile makes the next one. A batch is applied while the next
  * is being written. A mirror that fails leaves, and the generation that says so is durable on all others before the
  * batch is answered.
+ *
+ * Seal: a damaged last record can't be told from a torn write, so a record with commands does not stay the last one: a
+ * barrier follows when the voter has been idle for a moment, and when it closes.
  */
 #include "metadata/voter_state.h"
 
@@ -18,6 +21,8 @@
 
 #define NS_PER_MS 1000000u
 #define ENTRY_COMMANDS_MAX 4096
+#define SEAL_IDLE_MS 200
+#define REVIVE_MS 2000
 
 static uint64_t now_ms(struct voter *voter)
 {
@@ -50,14 +55,47 @@ int voter_live_first(const struct voter *voter)
     return -1;
 }
 
+bool voter_mirror_counted(const struct voter_mirror *mirror)
+{
+    return mirror->state == MIRROR_LIVE || mirror->state == MIRROR_OUT ||
+           (mirror->state == MIRROR_JOINING && !mirror->condemned);
+}
+
+bool voter_quorum(const struct voter *voter)
+{
+    unsigned counted = 0;
+    unsigned holders = 0;
+    for (unsigned i = 0; i < voter->mirror_count; i++) {
+        const struct voter_mirror *mirror = &voter->mirrors[i];
+        counted += voter_mirror_counted(mirror) ? 1 : 0;
+        holders += voter_mirror_counted(mirror) && mirror->holder ? 1 : 0;
+    }
+    return 2 * counted >= voter->state.dir_count && 2 * holders >= voter->holder_count;
+}
+
+void voter_generation_done(struct voter *voter)
+{
+    voter->holder_count = 0;
+    for (unsigned i = 0; i < voter->mirror_count; i++) {
+        struct voter_mirror *mirror = &voter->mirrors[i];
+        mirror->holder = voter_mirror_counted(mirror);
+        voter->holder_count += mirror->holder ? 1 : 0;
+    }
+}
+
 void voter_mirror_drop(struct voter *voter, unsigned index, const char *reason)
 {
     struct voter_mirror *mirror = &voter->mirrors[index];
+    if (!voter_mirror_counted(mirror)) {
+        return;
+    }
     if (mirror->state == MIRROR_LIVE) {
-        voter->fence_wanted = true;
         voter_event(voter, "metadata_mirror_lost", mirror->path, reason);
     }
-    if (mirror->state != MIRROR_JOINING) { /* a join ends by itself: its step is under way */
+    voter->fence_wanted = true;
+    if (mirror->state == MIRROR_JOINING) { /* a join ends by itself: its step is under way */
+        mirror->condemned = true;
+    } else {
         mirror->state = MIRROR_FAILED;
     }
 }
@@ -82,6 +120,7 @@ static void voter_die(struct voter *voter, const char *text)
     voter->queue_first = NULL;
     voter->queue_last = NULL;
     voter->queue_bytes = 0;
+    timer_start(voter->executor, &voter->revive_timer, REVIVE_MS);
 }
 
 static void batch_free(struct voter_batch *batch)
@@ -98,16 +137,19 @@ static enum errc batch_apply(struct voter *voter, struct voter_batch *batch, str
                              struct error *e)
 {
     struct error why = ERROR_INIT;
-    enum errc rc = voter_entry_apply(voter->store, batch->index, RAFT_CORE_COMMAND, enc_slice(&batch->data), results,
-                                     ends, batch->count, &why);
+    enum errc rc = voter_entry_apply(voter->store, batch->index, batch->type, enc_slice(&batch->data), results, ends,
+                                     batch->count, &why);
     if (rc == ERRC_OK) {
         return rc;
+    }
+    if (rc == ERRC_FORMAT || rc == ERRC_LIMIT) { /* the command's fault, not the DIR's */
+        return error_set(e, rc, "%s", why.text);
     }
     voter_mirror_drop(voter, voter->store->mirror, why.text);
     rc = voter_store_move(voter, batch->index - 1, e);
     if (rc == ERRC_OK) {
         enc_reset(results);
-        rc = voter_entry_apply(voter->store, batch->index, RAFT_CORE_COMMAND, enc_slice(&batch->data), results, ends,
+        rc = voter_entry_apply(voter->store, batch->index, batch->type, enc_slice(&batch->data), results, ends,
                                batch->count, e);
     }
     return rc;
@@ -141,6 +183,9 @@ static void batch_finish(struct voter *voter, struct voter_batch *batch)
     mem_free(ends);
     enc_free(&results);
     batch_free(batch);
+    if (voter->fence_wanted && voter->phase == PHASE_IDLE) {
+        voter_advance(voter); /* the store moved while nothing else was under way */
+    }
 }
 
 /* ---- writing ---- */
@@ -162,45 +207,77 @@ static void mirror_state_save(struct task *task)
 {
     struct voter_mirror *mirror = container_of(task, struct voter_mirror, task);
     error_clear(&mirror->error);
-    mirror->rc = mirror_state_write(&mirror->mirror, &mirror->voter->state, &mirror->error);
+    /* A live mirror's folder is there, or it vanished; the others get one for the state alone. */
+    mirror->rc = mirror->makes_folder ? mirror_create(&mirror->mirror, &mirror->error) : ERRC_OK;
+    if (mirror->rc == ERRC_OK) {
+        mirror->rc = mirror_state_write(&mirror->mirror, &mirror->voter->state, &mirror->error);
+    }
     task->run = mirror_written;
     executor_post(mirror->voter->executor, task);
 }
 
-/* Gives one step to every live mirror. */
+/* Gives one step to every live mirror; a new generation goes to the other DIRs in service too. */
 static void mirrors_run(struct voter *voter, enum voter_phase phase, void (*run)(struct task *task))
 {
+    bool takes[VOTER_DIRS_MAX] = { false };
     voter->phase = phase;
     voter->waiting = 0;
     for (unsigned i = 0; i < voter->mirror_count; i++) {
         struct voter_mirror *mirror = &voter->mirrors[i];
-        if (mirror->state == MIRROR_LIVE) {
+        takes[i] = phase == PHASE_FENCING ? voter_mirror_counted(mirror) : mirror->state == MIRROR_LIVE;
+        if (takes[i]) {
             voter->waiting++;
             mirror->task.run = run;
+            mirror->makes_folder = mirror->state != MIRROR_LIVE;
         }
     }
-    for (unsigned i = 0, left = voter->waiting; left > 0; i++) {
-        if (voter->mirrors[i].state == MIRROR_LIVE) {
-            left--;
+    for (unsigned i = 0; i < voter->mirror_count; i++) {
+        if (takes[i]) {
             executor_post(voter->mirrors[i].executor, &voter->mirrors[i].task);
         }
     }
+}
+
+void voter_generation_next(struct voter *voter)
+{
+    struct mirror_state *state = &voter->state;
+    state->generation++;
+    env_random(voter->env, &state->nonce, sizeof(state->nonce));
+    for (uint32_t d = 0; d < state->dir_count; d++) {
+        struct mirror_dir *dir = &state->dirs[d];
+        dir->is_mirror = false;
+        dir->is_counted = false;
+        for (unsigned i = 0; i < voter->mirror_count; i++) {
+            const struct voter_mirror *mirror = &voter->mirrors[i];
+            if (voter_mirror_counted(mirror) && disk_id_equal(mirror->mirror.disk, dir->disk)) {
+                dir->is_mirror = mirror->state == MIRROR_LIVE;
+                dir->is_counted = true;
+            }
+        }
+    }
+}
+
+static void batch_abandon(struct voter *voter, const char *text)
+{
+    if (voter->batch_under_way) {
+        calls_fail(voter->batch.first, ERRC_TIMEOUT, text);
+        batch_free(&voter->batch);
+        voter->batch_under_way = false;
+    }
+    voter->phase = PHASE_IDLE;
+    voter_die(voter, text);
 }
 
 /* The new set of mirrors, under a generation of its own. */
 static void fence_begin(struct voter *voter)
 {
     voter->fence_wanted = false;
-    voter->state.generation++;
-    for (uint32_t d = 0; d < voter->state.dir_count; d++) {
-        struct mirror_dir *dir = &voter->state.dirs[d];
-        dir->is_mirror = false;
-        for (unsigned i = 0; i < voter->mirror_count; i++) {
-            const struct voter_mirror *mirror = &voter->mirrors[i];
-            dir->is_mirror = dir->is_mirror || (mirror->state == MIRROR_LIVE &&
-                                                disk_id_equal(mirror->mirror.disk, dir->disk));
-        }
+    if (voter_live_count(voter) == 0 || !voter_quorum(voter)) {
+        batch_abandon(voter, voter_live_count(voter) == 0 ? "no metadata mirror is left"
+                                                          : "too few directories are left to agree on the metadata");
+        return;
     }
+    voter_generation_next(voter);
     mirrors_run(voter, PHASE_FENCING, mirror_state_save);
 }
 
@@ -215,7 +292,9 @@ static void batch_committed(struct voter *voter)
     struct dec dec = dec_of(slice_of(batch.records.data, 8));
     (void)dec_u32(&dec);
     voter->chain = dec_u32(&dec); /* the header CRC of the record */
+    voter->phase = PHASE_IDLE;
     voter->last_index = batch.index;
+    voter->last_type = batch.type;
     voter->log_bytes += batch.records.len;
     if (raft_core_persisted(voter->core, now_ms(voter), batch.index, &update, &e) != ERRC_OK ||
         update.commit_index < batch.index) {
@@ -225,37 +304,32 @@ static void batch_committed(struct voter *voter)
         return;
     }
     voter->commit_index = update.commit_index;
-    voter->phase = PHASE_IDLE;
     voter_advance(voter); /* the next batch goes to the mirrors before this one is applied */
     batch_finish(voter, &batch);
 }
 
 static void phase_end(struct voter *voter)
 {
-    if (voter_live_count(voter) == 0) {
-        if (voter->batch_under_way) {
-            calls_fail(voter->batch.first, ERRC_TIMEOUT, "no metadata mirror is left");
-            batch_free(&voter->batch);
-            voter->batch_under_way = false;
-        }
-        voter->phase = PHASE_IDLE;
-        voter_die(voter, "no metadata mirror is left");
-    } else if (voter->fence_wanted) {
+    if (voter->phase == PHASE_FENCING && !voter->fence_wanted) {
+        voter_generation_done(voter);
+    }
+    if (voter_live_count(voter) == 0 || voter->fence_wanted) {
         fence_begin(voter);
-        return;
     } else if (voter->batch_under_way) {
         batch_committed(voter);
     } else {
         voter->phase = PHASE_IDLE;
     }
-    voter_advance(voter);
+    if (voter->phase == PHASE_IDLE) {
+        voter_advance(voter);
+    }
 }
 
 static void mirror_written(struct task *task)
 {
     struct voter_mirror *mirror = container_of(task, struct voter_mirror, task);
     struct voter *voter = mirror->voter;
-    if (mirror->rc != ERRC_OK) {
+    if (mirror->rc != ERRC_OK) { /* also if it did not get the state: then the generation is not the one it says */
         voter_mirror_drop(voter, (unsigned)(mirror - voter->mirrors), mirror->error.text);
     }
     ASSERT(voter->waiting > 0);
@@ -270,6 +344,7 @@ static void batch_gather(struct voter *voter)
 {
     struct voter_batch *batch = &voter->batch;
     ASSERT(batch->first == NULL && voter->queue_first != NULL);
+    batch->type = RAFT_CORE_COMMAND;
     enc_u32(&batch->data, 0); /* the count, below */
     while (voter->queue_first != NULL && batch->count < ENTRY_COMMANDS_MAX) {
         struct rpc_call *call = voter->queue_first;
@@ -292,13 +367,19 @@ static void batch_gather(struct voter *voter)
     store_le32(batch->data.data, batch->count);
 }
 
-static void batch_begin(struct voter *voter)
+/* With commands from the queue, or a seal. */
+static void batch_begin(struct voter *voter, bool seal)
 {
     struct voter_batch *batch = &voter->batch;
     struct raft_core_update update;
     struct error e = ERROR_INIT;
-    batch_gather(voter);
-    if (raft_core_submit(voter->core, now_ms(voter), enc_slice(&batch->data), &update, &e) != ERRC_OK ||
+    voter->seal_now = false;
+    if (seal) {
+        batch->type = RAFT_CORE_BARRIER;
+    } else {
+        batch_gather(voter);
+    }
+    if (raft_core_submit(voter->core, now_ms(voter), batch->type, enc_slice(&batch->data), &update, &e) != ERRC_OK ||
         update.append_index != voter->last_index + 1 || update.append_count != 1) {
         calls_fail(batch->first, ERRC_UNAVAILABLE, "not the leader");
         batch_free(batch);
@@ -307,18 +388,23 @@ static void batch_begin(struct voter *voter)
     }
     batch->index = update.append_index;
     batch->term = update.append_term;
-    (void)log_record_encode(&batch->records, batch->index, batch->term, RAFT_CORE_COMMAND, batch->index, voter->chain,
+    (void)log_record_encode(&batch->records, batch->index, batch->term, batch->type, batch->index, voter->chain,
                             enc_slice(&batch->data));
     voter->batch_under_way = true;
     mirrors_run(voter, PHASE_WRITING, mirror_write);
 }
 
-static void close_finish(struct task *task)
+/* ---- what can begin ---- */
+
+static bool voter_idle(const struct voter *voter)
 {
-    struct voter *voter = container_of(task, struct voter, close_task);
-    void (*done)(void *data) = voter->close_done;
-    void *data = voter->close_data;
+    return voter->phase == PHASE_IDLE && !voter->batch_under_way && !voter->checkpointing && voter->joining < 0;
+}
+
+void voter_free(struct voter *voter)
+{
     voter_store_release(voter->store);
+    voter_store_release(voter->store_retired);
     raft_core_close(voter->core);
     for (unsigned i = 0; i < voter->mirror_count; i++) {
         if (voter->mirrors[i].executor != NULL) {
@@ -328,36 +414,98 @@ static void close_finish(struct task *task)
     }
     executor_destroy(voter->copier);
     mem_free(voter);
+}
+
+static void on_close_timer(struct task *task);
+
+static void close_finish(struct task *task)
+{
+    struct voter *voter = container_of(task, struct voter, close_task);
+    void (*done)(void *data) = voter->close_done;
+    void *data = voter->close_data;
+    if (atomic_load(&voter->queries) > 0) { /* on the query pool, reading a disk: they end soon */
+        voter->close_timer.task.run = on_close_timer;
+        timer_start(voter->executor, &voter->close_timer, 1);
+        return;
+    }
+    timer_stop(voter->executor, &voter->seal_timer);
+    timer_stop(voter->executor, &voter->revive_timer);
+    voter_free(voter);
     done(data);
+}
+
+static void on_close_timer(struct task *task)
+{
+    struct timer *timer = container_of(task, struct timer, task);
+    close_finish(&container_of(timer, struct voter, close_timer)->close_task);
+}
+
+static void on_seal_timer(struct task *task)
+{
+    struct timer *timer = container_of(task, struct timer, task);
+    struct voter *voter = container_of(timer, struct voter, seal_timer);
+    voter->seal_now = true;
+    voter_advance(voter);
+}
+
+static void on_revive_timer(struct task *task)
+{
+    struct timer *timer = container_of(task, struct timer, task);
+    struct voter *voter = container_of(timer, struct voter, revive_timer);
+    if (voter->closing) {
+        return;
+    }
+    if (voter_idle(voter)) {
+        voter_revive(voter);
+    }
+    if (voter->dead) {
+        timer_start(voter->executor, timer, REVIVE_MS);
+    }
+    voter_advance(voter);
+}
+
+void voter_timers_init(struct voter *voter)
+{
+    voter->seal_timer.task.run = on_seal_timer;
+    voter->revive_timer.task.run = on_revive_timer;
+}
+
+/* Idle, alive: the next thing that goes to the mirrors. */
+static void write_begin(struct voter *voter)
+{
+    if (voter->replace_wanted && voter->joining < 0 && !voter->checkpointing) {
+        voter_replace_apply(voter);
+    }
+    bool unsealed = voter->last_type == RAFT_CORE_COMMAND;
+    if (voter->fence_wanted) {
+        fence_begin(voter);
+    } else if (voter->join_ready) {
+        voter_join_copy_log(voter);
+    } else if (voter->queue_first != NULL) {
+        batch_begin(voter, false);
+    } else if (unsealed && (voter->seal_now || (voter->closing && voter_idle(voter)))) {
+        batch_begin(voter, true);
+    } else if (unsealed && !voter->seal_timer.armed) {
+        timer_start(voter->executor, &voter->seal_timer, SEAL_IDLE_MS);
+    }
 }
 
 void voter_advance(struct voter *voter)
 {
     if (voter->phase == PHASE_IDLE && !voter->dead) {
-        if (voter->replace_wanted) {
-            voter_replace_apply(voter);
-        }
-        if (voter->fence_wanted) {
-            if (voter_live_count(voter) > 0) {
-                fence_begin(voter);
-            } else {
-                voter_die(voter, "no metadata mirror is left");
-            }
-        } else if (voter->join_ready) {
-            voter_join_copy_log(voter);
-        } else if (voter->queue_first != NULL) {
-            batch_begin(voter);
-        }
+        write_begin(voter);
+    }
+    if (voter->dead && voter->join_ready) {
+        voter_join_abort(voter);
     }
     if (!voter->dead && !voter->closing) {
         voter_join_begin(voter);
         voter_checkpoint_begin(voter);
     }
     voter_status_publish(voter);
-    bool idle = voter->phase == PHASE_IDLE && !voter->batch_under_way && !voter->checkpointing && voter->joining < 0;
-    if (voter->closing && idle && voter->queue_first == NULL && voter->close_done != NULL) {
+    if (voter->closing && !voter->close_posted && voter_idle(voter) && voter->queue_first == NULL) {
+        voter->close_posted = true;
         voter->close_task.run = close_finish;
-        voter->closing = false; /* once */
         executor_post(voter->executor, &voter->close_task);
     }
 }

@@ -13,19 +13,24 @@
 #define KV_MEMTABLE_BYTES (32u << 20)
 #define KV_BLOB_BYTES_MIN 1024
 #define NS_PER_MS 1000000u
+#define CHECKPOINT_LOG_BYTES (64u << 20)
 
 STATIC_ASSERT(MIRROR_PATH_BYTES == VOTER_PATH_BYTES, "paths are copied whole");
 
 /* What start-up learns of the DIRs; freed at its end. */
 struct start {
-    const struct voter_config *config;
     struct voter *voter;
-    struct mirror_state *states;                 /* by DIR of the config */
+    struct cluster_id cluster;
+    unsigned mirrors_wanted;
+    unsigned start_without_count;
+    const char *const *start_without;
+    struct mirror_state *states;                 /* by DIR */
     enum errc state_rc[VOTER_DIRS_MAX];
     struct log_contents logs[VOTER_DIRS_MAX];
     bool loaded[VOTER_DIRS_MAX];
-    int best;                                    /* DIR whose state has the highest generation */
+    int best;                                    /* DIR whose state has the generation that counts */
     int base;                                    /* DIR whose log counts */
+    bool forced;                                 /* the operator gave DIRs up */
     struct error last;                           /* why the last unusable mirror is unusable */
 };
 
@@ -37,34 +42,10 @@ static void start_free(struct start *start)
         }
     }
     mem_free(start->states);
+    mem_free(start);
 }
 
 /* ---- which generation counts ---- */
-
-static enum errc states_read(struct start *start, struct error *e)
-{
-    struct voter *voter = start->voter;
-    start->best = -1;
-    for (unsigned i = 0; i < voter->mirror_count; i++) {
-        struct error why = ERROR_INIT;
-        start->state_rc[i] = mirror_state_read(&voter->mirrors[i].mirror, &start->states[i], &why);
-        if (start->state_rc[i] == ERRC_FORMAT) {
-            return error_set(e, ERRC_FORMAT, "%s", why.text);
-        }
-        if (start->state_rc[i] == ERRC_OK && !cluster_id_equal(start->states[i].cluster, start->config->cluster)) {
-            start->state_rc[i] = ERRC_CONFLICT;
-            (void)error_set(&why, ERRC_CONFLICT, "metadata of another cluster");
-        }
-        if (start->state_rc[i] != ERRC_OK && start->state_rc[i] != ERRC_NOT_FOUND) {
-            voter_event(voter, "metadata_state_unusable", voter->mirrors[i].path, why.text);
-        }
-        if (start->state_rc[i] == ERRC_OK &&
-            (start->best < 0 || start->states[i].generation > start->states[start->best].generation)) {
-            start->best = (int)i;
-        }
-    }
-    return ERRC_OK;
-}
 
 static int dir_of_disk(const struct voter *voter, struct disk_id disk)
 {
@@ -76,7 +57,79 @@ static int dir_of_disk(const struct voter *voter, struct disk_id disk)
     return -1;
 }
 
-static bool given_up(const struct voter_config *config, const struct mirror_dir *dir)
+/* One DIR's state. A DIR that can't be read, or is of another cluster, is left alone in this run. */
+static enum errc state_read(struct start *start, unsigned i, struct error *e)
+{
+    struct voter_mirror *mirror = &start->voter->mirrors[i];
+    struct error why = ERROR_INIT;
+    enum errc rc = mirror_state_read(&mirror->mirror, &start->states[i], &why);
+    if (rc == ERRC_FORMAT) {
+        return error_set(e, ERRC_FORMAT, "%s", why.text);
+    }
+    if (rc == ERRC_OK && !cluster_id_equal(start->states[i].cluster, start->cluster)) {
+        rc = error_set(&why, ERRC_CONFLICT, "metadata of another cluster");
+    } else if (rc == ERRC_OK && !disk_id_equal(start->states[i].self, mirror->mirror.disk)) {
+        rc = error_set(&why, ERRC_CONFLICT, "metadata of another disk");
+    }
+    start->state_rc[i] = rc;
+    if (rc != ERRC_OK && rc != ERRC_NOT_FOUND) {
+        voter_event(start->voter, "metadata_state_unusable", mirror->path, why.text);
+        mirror->state = rc == ERRC_CORRUPT ? mirror->state : MIRROR_FAILED;
+    }
+    return ERRC_OK;
+}
+
+static bool same_generation(const struct mirror_state *a, const struct mirror_state *b)
+{
+    return a->generation == b->generation && a->nonce == b->nonce;
+}
+
+/* Do more than half of the DIRs that this generation counts have it? */
+static bool generation_held(const struct start *start, const struct mirror_state *state)
+{
+    unsigned counted = 0;
+    unsigned holders = 0;
+    for (uint32_t d = 0; d < state->dir_count; d++) {
+        int dir = dir_of_disk(start->voter, state->dirs[d].disk);
+        counted += state->dirs[d].is_counted ? 1 : 0;
+        holders += state->dirs[d].is_counted && dir >= 0 && start->state_rc[dir] == ERRC_OK &&
+                   same_generation(&start->states[dir], state) ? 1 : 0;
+    }
+    return 2 * holders > counted;
+}
+
+/* The highest generation. Where two attempts at one number are found, neither of which can be told to be the one that
+ * answered, nothing is decided here. */
+static enum errc states_read(struct start *start, struct error *e)
+{
+    struct voter *voter = start->voter;
+    start->best = -1;
+    for (unsigned i = 0; i < voter->mirror_count; i++) {
+        enum errc rc = voter->mirrors[i].state == MIRROR_OUT ? state_read(start, i, e) : ERRC_OK;
+        if (rc != ERRC_OK) {
+            return rc;
+        }
+    }
+    for (unsigned i = 0; i < voter->mirror_count; i++) {
+        if (start->state_rc[i] != ERRC_OK) {
+            continue;
+        }
+        const struct mirror_state *best = start->best >= 0 ? &start->states[start->best] : NULL;
+        const struct mirror_state *own = &start->states[i];
+        if (best == NULL || own->generation > best->generation ||
+            (own->generation == best->generation && !generation_held(start, best) && generation_held(start, own))) {
+            start->best = (int)i;
+        } else if (own->generation == best->generation && own->nonce != best->nonce && generation_held(start, own)) {
+            return error_set(e, ERRC_UNAVAILABLE,
+                             "'%s' and '%s' disagree about generation %llu: start with one of them gone",
+                             voter->mirrors[i].path, voter->mirrors[start->best].path,
+                             (unsigned long long)own->generation);
+        }
+    }
+    return start->best >= 0 ? ERRC_OK : error_set(e, ERRC_NOT_FOUND, "none of the directories holds metadata");
+}
+
+static bool given_up(const struct start *config, const struct mirror_dir *dir)
 {
     char id[ID_HEX_BYTES];
     id_hex(dir->disk.bytes, id);
@@ -93,36 +146,61 @@ static bool given_up(const struct voter_config *config, const struct mirror_dir 
     return false;
 }
 
-/* More than half of the DIRs that the newest state knows must be here: then no newer generation can be elsewhere. */
-static enum errc majority_check(const struct start *start, struct error *e)
+struct census {
+    unsigned known, present;           /* DIRs of the newest state; present: here, with a readable state */
+    unsigned counted, counted_present; /* those that the newest generation counts */
+    unsigned unexcused;                /* counted ones that are neither here nor given up */
+    char missing[160];                 /* their paths */
+};
+
+static void census_take(const struct start *start, struct census *census)
 {
     const struct mirror_state *state = &start->states[start->best];
-    unsigned present = 0;
-    unsigned unexcused = 0;
-    char missing[160] = "";
+    *census = (struct census){ .known = state->dir_count };
     for (uint32_t i = 0; i < state->dir_count; i++) {
-        if (dir_of_disk(start->voter, state->dirs[i].disk) >= 0) {
-            present++;
-        } else if (!given_up(start->config, &state->dirs[i])) {
-            size_t used = strlen(missing);
-            unexcused++;
-            (void)snprintf(missing + used, sizeof(missing) - used, "%s%s", used > 0 ? ", " : "", state->dirs[i].path);
+        int dir = dir_of_disk(start->voter, state->dirs[i].disk);
+        bool here = dir >= 0 && start->state_rc[dir] == ERRC_OK;
+        census->present += here ? 1 : 0;
+        if (!state->dirs[i].is_counted) {
+            continue;
+        }
+        census->counted++;
+        census->counted_present += here ? 1 : 0;
+        if (!here && !given_up(start, &state->dirs[i])) {
+            size_t used = strlen(census->missing);
+            census->unexcused++;
+            (void)snprintf(census->missing + used, sizeof(census->missing) - used, "%s%s", used > 0 ? ", " : "",
+                           state->dirs[i].path);
         }
     }
-    if (2 * present > state->dir_count || unexcused == 0) {
+}
+
+/* Can a newer generation be elsewhere? Not with more than half of the known DIRs, or of the counted ones, and at least
+ * half of the others, here (metadata/README.md "Generations"). */
+static enum errc majority_check(struct start *start, struct error *e)
+{
+    struct census census;
+    census_take(start, &census);
+    bool known = 2 * census.present > census.known && 2 * census.counted_present >= census.counted;
+    bool counted = 2 * census.counted_present > census.counted && 2 * census.present >= census.known;
+    start->forced = !known && !counted;
+    if (!start->forced || census.unexcused == 0) {
         return ERRC_OK;
     }
     return error_set(e, ERRC_UNAVAILABLE,
                      "only %u of %u known directories are there; missing: %s. Bring them back, or give each up with "
-                     "--start-without", present, state->dir_count, missing);
+                     "--start-without", census.present, census.known, census.missing);
 }
 
 /* ---- which log counts ---- */
 
+/* A mirror of the newest generation has all that was acknowledged, even if it did not get that generation's state
+ * itself: nothing was acknowledged after that was begun and before all had it. */
 static bool is_current(const struct start *start, unsigned i)
 {
     const struct mirror_state *best = &start->states[start->best];
-    if (start->state_rc[i] != ERRC_OK || start->states[i].generation != best->generation) {
+    const struct mirror_state *own = &start->states[i];
+    if (start->state_rc[i] != ERRC_OK || (own->generation == best->generation && own->nonce != best->nonce)) {
         return false;
     }
     for (uint32_t d = 0; d < best->dir_count; d++) {
@@ -167,53 +245,93 @@ static enum errc logs_load(struct start *start, struct error *e)
     return ERRC_OK;
 }
 
-/* Brings a current mirror whose log is shorter up to the base; a corrupt one joins later, from nothing. */
+/* Appends what the base has more: at most the records of one write that was under way. Nothing is taken away, so that
+ * the mirror stays as good as it was if the base dies now. */
+static enum errc tail_append(struct mirror *mirror, const struct log_contents *own, const struct log_contents *base,
+                             struct error *e)
+{
+    uint32_t chain = own->chain;
+    if (log_last(own) + 1 < base->first_index ||
+        (log_last(own) >= base->first_index && base->entries[log_last(own) - base->first_index].chain != chain)) {
+        return error_set(e, ERRC_CONFLICT, "the log of '%s' is not the beginning of the newest one", mirror->dir);
+    }
+    enum errc rc = ERRC_OK;
+    for (uint64_t index = log_last(own) + 1; index <= log_last(base) && rc == ERRC_OK; index++) {
+        const struct log_entry *entry = &base->entries[index - base->first_index];
+        struct enc record = ENC_INIT;
+        uint32_t next = log_record_encode(&record, index, entry->term, entry->type, index, chain, entry->data);
+        ASSERT(next == entry->chain);
+        rc = mirror_append(mirror, enc_slice(&record), index, chain, e);
+        enc_free(&record);
+        chain = next;
+    }
+    return rc;
+}
+
+/* A corrupt mirror, or one that can't be brought up, joins later, from nothing. */
 static void mirror_settle(struct start *start, unsigned i)
 {
     struct voter *voter = start->voter;
     struct voter_mirror *mirror = &voter->mirrors[i];
-    const struct log_contents *base = &start->logs[start->base];
-    const struct log_contents *own = &start->logs[i];
+    struct checkpoint_info info;
     struct error why = ERROR_INIT;
     if (!start->loaded[i]) {
         return;
     }
-    if (log_last(own) != log_last(base) || own->chain != base->chain) {
-        if (mirror_log_copy(&mirror->mirror, &voter->mirrors[start->base].mirror, &why) != ERRC_OK) {
-            voter_event(voter, "metadata_mirror_lost", mirror->path, why.text);
-            mirror->state = MIRROR_FAILED;
-            return;
-        }
-        voter_event(voter, "metadata_mirror_caught_up", mirror->path, "");
+    const struct log_contents *own = &start->logs[i];
+    if (tail_append(&mirror->mirror, own, &start->logs[start->base], &why) != ERRC_OK) {
+        voter_event(voter, "metadata_mirror_lost", mirror->path, why.text);
+        mirror->state = why.code == ERRC_CONFLICT ? MIRROR_OUT : MIRROR_FAILED;
+        return;
     }
     mirror->state = MIRROR_LIVE;
+    if (own->first_index > 1 &&
+        (checkpoint_newest(voter->env, mirror->mirror.dir, log_last(own), &info, NULL) != ERRC_OK ||
+         info.index + 1 < own->first_index)) {
+        voter_event(voter, "metadata_checkpoint_unusable", mirror->path, "a new one is made");
+        voter->log_bytes = voter->checkpoint_log_bytes; /* at once, on all mirrors */
+    }
 }
 
 /* ---- bootstrap ---- */
 
+/* What a first start that did not come to its end left behind. */
+static enum errc mirror_clear(struct voter *voter, struct mirror *mirror, struct error *e)
+{
+    char *store = mem_format("%s/store", mirror->dir);
+    enum errc rc = mirror_create(mirror, e);
+    rc = rc == ERRC_OK ? checkpoint_folder_remove(voter->env, store, e) : rc;
+    rc = rc == ERRC_OK ? checkpoint_prune(voter->env, mirror->dir, 0, e) : rc;
+    rc = rc == ERRC_OK ? mirror_log_wipe(mirror, e) : rc;
+    mem_free(store);
+    return rc;
+}
+
 static enum errc bootstrap(struct start *start, struct error *e)
 {
     struct voter *voter = start->voter;
-    const struct voter_config *config = start->config;
     struct mirror_state *state = &start->states[0];
     struct enc data = ENC_INIT;
     struct enc record = ENC_INIT;
-    unsigned wanted = config->mirrors_wanted < voter->mirror_count ? config->mirrors_wanted : voter->mirror_count;
-    *state = (struct mirror_state){ .cluster = config->cluster, .generation = 1, .term = 1, .wanted = wanted,
+    unsigned wanted = start->mirrors_wanted < voter->mirror_count ? start->mirrors_wanted : voter->mirror_count;
+    ASSERT(wanted > 0);
+    *state = (struct mirror_state){ .cluster = start->cluster, .generation = 1, .term = 1, .wanted = wanted,
                                     .dir_count = voter->mirror_count };
     for (unsigned i = 0; i < voter->mirror_count; i++) {
         state->dirs[i].disk = voter->mirrors[i].mirror.disk;
         state->dirs[i].is_mirror = i < wanted;
+        state->dirs[i].is_counted = true;
         (void)snprintf(state->dirs[i].path, MIRROR_PATH_BYTES, "%s", voter->mirrors[i].path);
     }
+    env_random(voter->env, &state->nonce, sizeof(state->nonce));
     enum errc rc = raft_core_bootstrap(&data, e);
     if (rc == ERRC_OK) {
         (void)log_record_encode(&record, 1, 1, RAFT_CORE_CHANGE, 1, 0, enc_slice(&data));
     }
-    for (unsigned i = 0; i < wanted && rc == ERRC_OK; i++) {
+    for (unsigned i = 0; i < voter->mirror_count && rc == ERRC_OK; i++) {
         struct mirror *mirror = &voter->mirrors[i].mirror;
-        rc = mirror_create(mirror, e);
-        rc = rc == ERRC_OK ? mirror_append(mirror, enc_slice(&record), 1, 0, e) : rc;
+        rc = mirror_clear(voter, mirror, e);
+        rc = rc == ERRC_OK && i < wanted ? mirror_append(mirror, enc_slice(&record), 1, 0, e) : rc;
         rc = rc == ERRC_OK ? mirror_state_write(mirror, state, e) : rc;
         if (mirror->segment != NULL) { /* the normal start opens it again */
             voter->env->vt->close(voter->env, mirror->segment);
@@ -227,89 +345,99 @@ static enum errc bootstrap(struct start *start, struct error *e)
 
 /* ---- generation of this run ---- */
 
-/* The known DIRs of the last generation, those given now under their new paths, and who is a mirror. */
+/* The known DIRs of the last generation, and those given now under their new paths. */
 static void state_compose(struct start *start)
 {
     struct voter *voter = start->voter;
     struct mirror_state *state = &voter->state;
     *state = start->states[start->best];
-    state->generation++;
+    for (uint32_t d = 0; d < state->dir_count && start->forced; d++) {
+        if (dir_of_disk(voter, state->dirs[d].disk) < 0 && given_up(start, &state->dirs[d])) {
+            state->dirs[d--] = state->dirs[--state->dir_count]; /* known no more: its return is that of a new DIR */
+        }
+    }
+    voter->holder_count = 0;
+    for (uint32_t d = 0; d < state->dir_count; d++) {
+        int dir = dir_of_disk(voter, state->dirs[d].disk);
+        voter->holder_count += state->dirs[d].is_counted ? 1 : 0;
+        if (dir >= 0) {
+            voter->mirrors[dir].holder = state->dirs[d].is_counted && start->state_rc[dir] == ERRC_OK;
+        }
+    }
     for (unsigned i = 0; i < voter->mirror_count; i++) {
         const struct voter_mirror *mirror = &voter->mirrors[i];
         uint32_t place = 0;
         while (place < state->dir_count && !disk_id_equal(state->dirs[place].disk, mirror->mirror.disk)) {
             place++;
         }
-        if (place == MIRROR_DIRS_MAX) {
+        if (place == MIRROR_DIRS_MAX || mirror->state == MIRROR_FAILED) {
             continue;
         }
         state->dir_count += place == state->dir_count ? 1 : 0;
         state->dirs[place].disk = mirror->mirror.disk;
         memcpy(state->dirs[place].path, mirror->path, MIRROR_PATH_BYTES);
     }
-    uint32_t wanted = start->config->mirrors_wanted > 0 ? start->config->mirrors_wanted : state->wanted;
+    uint32_t wanted = start->mirrors_wanted > 0 ? start->mirrors_wanted : state->wanted;
     state->wanted = wanted < state->dir_count ? wanted : state->dir_count;
-    for (uint32_t d = 0; d < state->dir_count; d++) {
-        int dir = dir_of_disk(voter, state->dirs[d].disk);
-        state->dirs[d].is_mirror = dir >= 0 && voter->mirrors[dir].state == MIRROR_LIVE;
-    }
 }
 
-/* Durable on every live mirror before anything is answered. One that fails leaves, which needs another generation. */
+static bool generation_write(struct start *start)
+{
+    struct voter *voter = start->voter;
+    bool whole = true;
+    for (unsigned i = 0; i < voter->mirror_count; i++) {
+        struct voter_mirror *mirror = &voter->mirrors[i];
+        struct error why = ERROR_INIT;
+        if (!voter_mirror_counted(mirror)) {
+            continue;
+        }
+        enum errc rc = mirror->state == MIRROR_LIVE ? ERRC_OK : mirror_create(&mirror->mirror, &why);
+        rc = rc == ERRC_OK ? mirror_state_write(&mirror->mirror, &voter->state, &why) : rc;
+        if (rc != ERRC_OK) {
+            voter_mirror_drop(voter, i, why.text);
+            start->last = why;
+            whole = false;
+        }
+    }
+    return whole;
+}
+
+/* Durable on every DIR in service before anything is answered. One that fails leaves, which needs another generation. */
 static enum errc generation_publish(struct start *start, struct error *e)
 {
     struct voter *voter = start->voter;
     for (;;) {
-        bool lost = false;
-        if (voter_live_count(voter) == 0) {
-            return error_set(e, ERRC_IO, "no metadata mirror can be written: %s", start->last.text);
+        if (voter_live_count(voter) == 0 || !voter_quorum(voter)) {
+            return error_set(e, ERRC_IO, "too few directories can be written: %s", start->last.text);
         }
-        for (unsigned i = 0; i < voter->mirror_count; i++) {
-            struct error why = ERROR_INIT;
-            if (voter->mirrors[i].state == MIRROR_LIVE &&
-                mirror_state_write(&voter->mirrors[i].mirror, &voter->state, &why) != ERRC_OK) {
-                voter_mirror_drop(voter, i, why.text);
-                start->last = why;
-                lost = true;
-            }
-        }
-        if (!lost) {
+        voter_generation_next(voter);
+        if (generation_write(start)) {
+            voter_generation_done(voter);
             voter->fence_wanted = false;
             return ERRC_OK;
         }
-        start->states[start->best] = voter->state;
-        state_compose(start);
     }
 }
 
 /* ---- raft ---- */
 
+/* To raft, what was cut off the log is a snapshot; the term of a single voter never changes. */
 static enum errc core_open(struct start *start, struct error *e)
 {
     struct voter *voter = start->voter;
     const struct log_contents *log = &start->logs[start->base];
-    struct error why = ERROR_INIT;
-    enum errc rc = checkpoint_newest(voter->env, voter->mirrors[start->base].mirror.dir, log_last(log),
-                                     &voter->checkpoint, &why);
-    if (rc != ERRC_OK && rc != ERRC_NOT_FOUND) {
-        return error_set(e, rc, "%s", why.text);
-    }
-    size_t skip = 0;
-    while (skip < log->count && log->entries[skip].index <= voter->checkpoint.index) {
-        skip++;
-    }
-    struct raft_core_entry *entries = mem_alloc((log->count - skip + 1) * sizeof(*entries));
-    for (size_t i = skip; i < log->count; i++) {
+    struct raft_core_entry *entries = mem_alloc(log->count * sizeof(*entries));
+    for (size_t i = 0; i < log->count; i++) {
         const struct log_entry *entry = &log->entries[i];
-        entries[i - skip] = (struct raft_core_entry){ entry->term, entry->type, entry->data };
+        entries[i] = (struct raft_core_entry){ entry->term, entry->type, entry->data };
     }
     const struct raft_core_start core = {
         .now_ms = env_now_ns(voter->env) / NS_PER_MS, .term = voter->state.term, .vote = voter->state.vote,
-        .snapshot_index = voter->checkpoint.index, .snapshot_term = voter->checkpoint.term,
-        .first_index = voter->checkpoint.index + 1, .count = log->count - skip, .entries = entries,
+        .snapshot_index = log->first_index - 1, .snapshot_term = log->first_index > 1 ? entries[0].term : 0,
+        .first_index = log->first_index, .count = log->count, .entries = entries,
     };
     struct raft_core_update update = { .commit_index = 0 };
-    rc = raft_core_open(&core, &voter->core, &update, e);
+    enum errc rc = raft_core_open(&core, &voter->core, &update, e);
     mem_free(entries);
     if (rc != ERRC_OK) {
         return rc;
@@ -321,23 +449,22 @@ static enum errc core_open(struct start *start, struct error *e)
     voter->term = update.term;
     voter->commit_index = update.commit_index;
     voter->last_index = log_last(log);
+    voter->last_type = log->entries[log->count - 1].type;
     voter->chain = log->chain;
-    voter->log_bytes = log->byte_count;
-    return ERRC_OK;
+    voter->log_bytes += log->byte_count;
+    struct error why = ERROR_INIT;
+    voter->checkpoint = (struct checkpoint_info){ 0, 0 };
+    rc = checkpoint_newest(voter->env, voter->mirrors[start->base].mirror.dir, log_last(log), &voter->checkpoint, &why);
+    return rc == ERRC_OK || rc == ERRC_NOT_FOUND ? ERRC_OK : error_set(e, rc, "%s", why.text);
 }
 
-/* ---- all of it ---- */
+/* ---- the rest of it ---- */
 
-static enum errc start_run(struct start *start, struct error *e)
+/* Everything from the newest generation on; the states are read and enough of them are there. */
+static enum errc start_finish(struct start *start, struct error *e)
 {
     struct voter *voter = start->voter;
-    enum errc rc = start->config->bootstrap ? bootstrap(start, e) : ERRC_OK;
-    rc = rc == ERRC_OK ? states_read(start, e) : rc;
-    if (rc == ERRC_OK && start->best < 0) {
-        rc = error_set(e, ERRC_NOT_FOUND, "none of the directories holds metadata");
-    }
-    rc = rc == ERRC_OK ? majority_check(start, e) : rc;
-    rc = rc == ERRC_OK ? logs_load(start, e) : rc;
+    enum errc rc = logs_load(start, e);
     for (unsigned i = 0; i < voter->mirror_count && rc == ERRC_OK; i++) {
         mirror_settle(start, i);
     }
@@ -349,12 +476,32 @@ static enum errc start_run(struct start *start, struct error *e)
     rc = rc == ERRC_OK ? voter_store_open(voter, &start->logs[start->base], voter->commit_index, e) : rc;
     voter->applied_index = voter->commit_index;
     for (unsigned i = 0; i < voter->mirror_count && rc == ERRC_OK; i++) {
-        if (voter->mirrors[i].state == MIRROR_LIVE) {
-            voter->mirrors[i].executor = voter->env->vt->executor_create(voter->env, "meta-log", 1);
-        }
+        voter_mirror_executor(&voter->mirrors[i]);
     }
     return rc;
 }
+
+static struct start *start_create(struct voter *voter, struct cluster_id cluster)
+{
+    struct start *start = mem_zalloc(sizeof(*start));
+    start->voter = voter;
+    start->cluster = cluster;
+    start->states = mem_zalloc(VOTER_DIRS_MAX * sizeof(*start->states));
+    for (unsigned i = 0; i < VOTER_DIRS_MAX; i++) {
+        start->state_rc[i] = ERRC_NOT_FOUND;
+    }
+    return start;
+}
+
+void voter_mirror_executor(struct voter_mirror *mirror)
+{
+    struct env *env = mirror->voter->env;
+    if (mirror->executor == NULL && mirror->state != MIRROR_FAILED) {
+        mirror->executor = env->vt->executor_create(env, "meta-log", 1);
+    }
+}
+
+/* ---- the door ---- */
 
 static void options_default(struct kv_options *options)
 {
@@ -364,18 +511,30 @@ static void options_default(struct kv_options *options)
     options->background_threads = options->background_threads > 0 ? options->background_threads : 2;
 }
 
-static void voter_free(struct voter *voter)
+static struct voter *voter_create(const struct voter_config *config)
 {
-    voter_store_release(voter->store);
-    raft_core_close(voter->core);
-    for (unsigned i = 0; i < voter->mirror_count; i++) {
-        if (voter->mirrors[i].executor != NULL) {
-            executor_destroy(voter->mirrors[i].executor);
-        }
-        mirror_done(&voter->mirrors[i].mirror);
+    struct voter *voter = mem_zalloc(sizeof(*voter));
+    voter_channel_init(voter);
+    voter_timers_init(voter);
+    voter->env = config->env;
+    voter->kv_factory = config->kv_factory;
+    voter->kv_options = config->kv;
+    options_default(&voter->kv_options);
+    voter->executor = config->executor;
+    voter->query_pool = config->query_pool;
+    voter->copier = config->env->vt->executor_create(config->env, "meta-copy", 1);
+    voter->on_event = config->on_event;
+    voter->event_data = config->data;
+    voter->checkpoint_log_bytes = config->checkpoint_log_bytes > 0 ? config->checkpoint_log_bytes : CHECKPOINT_LOG_BYTES;
+    voter->joining = -1;
+    voter->mirror_count = config->dir_count;
+    for (unsigned i = 0; i < config->dir_count; i++) {
+        struct voter_mirror *mirror = &voter->mirrors[i];
+        *mirror = (struct voter_mirror){ .voter = voter, .state = MIRROR_OUT };
+        (void)snprintf(mirror->path, sizeof(mirror->path), "%s", config->dirs[i].path);
+        mirror_init(&mirror->mirror, config->env, config->cluster, config->dirs[i].disk, mirror->path);
     }
-    executor_destroy(voter->copier);
-    mem_free(voter);
+    return voter;
 }
 
 /* Replay ran on the caller's thread; from here on the voter belongs to its executor. */
@@ -388,31 +547,16 @@ static void on_started(struct task *task)
 enum errc voter_open(const struct voter_config *config, struct voter **ret_voter, struct error *e)
 {
     ASSERT(config->dir_count > 0 && config->dir_count <= VOTER_DIRS_MAX);
-    struct voter *voter = mem_zalloc(sizeof(*voter));
-    struct start *start = mem_zalloc(sizeof(*start));
-    voter_channel_init(voter);
-    voter->env = config->env;
-    voter->kv_factory = config->kv_factory;
-    voter->kv_options = config->kv;
-    options_default(&voter->kv_options);
-    voter->executor = config->executor;
-    voter->query_pool = config->query_pool;
-    voter->copier = config->env->vt->executor_create(config->env, "meta-copy", 1);
-    voter->on_event = config->on_event;
-    voter->event_data = config->data;
-    voter->checkpoint_log_bytes = config->checkpoint_log_bytes;
-    voter->joining = -1;
-    voter->mirror_count = config->dir_count;
-    for (unsigned i = 0; i < config->dir_count; i++) {
-        struct voter_mirror *mirror = &voter->mirrors[i];
-        *mirror = (struct voter_mirror){ .voter = voter, .state = MIRROR_OUT };
-        (void)snprintf(mirror->path, sizeof(mirror->path), "%s", config->dirs[i].path);
-        mirror_init(&mirror->mirror, config->env, config->cluster, config->dirs[i].disk, mirror->path);
-    }
-    *start = (struct start){ .config = config, .voter = voter, .states = mem_zalloc(VOTER_DIRS_MAX * sizeof(struct mirror_state)) };
-    enum errc rc = start_run(start, e);
+    struct voter *voter = voter_create(config);
+    struct start *start = start_create(voter, config->cluster);
+    start->mirrors_wanted = config->mirrors_wanted;
+    start->start_without_count = config->start_without_count;
+    start->start_without = config->start_without;
+    enum errc rc = config->bootstrap ? bootstrap(start, e) : ERRC_OK;
+    rc = rc == ERRC_OK ? states_read(start, e) : rc;
+    rc = rc == ERRC_OK ? majority_check(start, e) : rc;
+    rc = rc == ERRC_OK ? start_finish(start, e) : rc;
     start_free(start);
-    mem_free(start);
     if (rc != ERRC_OK) {
         voter_free(voter);
         return rc;
@@ -422,4 +566,40 @@ enum errc voter_open(const struct voter_config *config, struct voter **ret_voter
     executor_post(voter->executor, &voter->start_task);
     *ret_voter = voter;
     return ERRC_OK;
+}
+
+/* ---- coming back ---- */
+
+static void mirrors_forget(struct voter *voter)
+{
+    for (unsigned i = 0; i < voter->mirror_count; i++) {
+        struct voter_mirror *mirror = &voter->mirrors[i];
+        if (mirror->mirror.segment != NULL) {
+            voter->env->vt->close(voter->env, mirror->mirror.segment);
+            mirror->mirror.segment = NULL;
+        }
+        mirror->state = mirror->replaced ? MIRROR_FAILED : MIRROR_OUT;
+        mirror->condemned = false;
+    }
+}
+
+/* The voter died: nothing is under way. It starts again in place, by the same rules, once enough DIRs are readable. */
+void voter_revive(struct voter *voter)
+{
+    struct error e = ERROR_INIT;
+    struct start *start = start_create(voter, voter->state.cluster);
+    void (*on_event)(void *, const char *, const char *, const char *) = voter->on_event;
+    voter->on_event = NULL; /* every two seconds the same */
+    mirrors_forget(voter);
+    bool enough = states_read(start, &e) == ERRC_OK && majority_check(start, &e) == ERRC_OK;
+    voter->on_event = on_event;
+    if (enough && voter_store_drop(voter)) {
+        raft_core_close(voter->core);
+        voter->core = NULL;
+        voter->fence_wanted = false;
+        voter->log_bytes = 0;
+        voter->dead = start_finish(start, &e) != ERRC_OK;
+        voter_event(voter, voter->dead ? "metadata_still_unavailable" : "metadata_available", "", e.text);
+    }
+    start_free(start);
 }

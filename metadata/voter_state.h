@@ -12,6 +12,8 @@
 
 #define VOTER_SESSIONS_MAX 1024
 
+/* OUT: a DIR in service without the log. It holds the state file of every generation all the same, so that more than
+ * half of the counted DIRs always know the newest one. */
 enum voter_mirror_state { MIRROR_OUT, MIRROR_LIVE, MIRROR_JOINING, MIRROR_FAILED };
 
 struct voter_mirror {
@@ -23,6 +25,12 @@ struct voter_mirror {
     struct task task;              /* one step at a time */
     enum errc rc;                  /* of that step */
     struct error error;
+    bool condemned;                /* JOINING, and failed: leaves when its step ends */
+    bool replaced;                 /* another DIR stands for it: it never comes back */
+    bool holder;                   /* counted by the last durable generation */
+    bool makes_folder;             /* the step may make DIR/metadata */
+    bool copy_failed;              /* it could not take the checkpoint that was made last */
+    struct error error_copy;
 };
 
 /* The state store: queries hold a reference while they read, so it can be replaced under them. */
@@ -37,6 +45,7 @@ struct voter_store {
 struct voter_batch {
     struct rpc_call *first, *last; /* in order; linked by rpc_call.next */
     unsigned count;
+    uint8_t type;                  /* COMMAND, or BARRIER: a seal */
     struct enc data;               /* the entry */
     struct enc records;            /* encoded */
     uint64_t index, term;
@@ -71,11 +80,16 @@ struct voter {
     struct raft_core *core;
     uint64_t last_index, commit_index, applied_index, term;
     uint32_t chain;
+    uint8_t last_type;             /* of the last record; a COMMAND must not stay the last (voter_log.c "seal") */
+    bool seal_now;
+    struct timer seal_timer;
+    struct timer revive_timer;     /* dead: looks for DIRs that came back */
 
     enum voter_phase phase;
     unsigned waiting;              /* mirrors that have not answered this phase */
     bool fence_wanted;             /* a mirror left: new generation before the next answer */
-    bool dead;                     /* no mirror, or the state can't be applied */
+    unsigned holder_count;         /* DIRs that the last durable generation counts */
+    bool dead;                     /* no mirror, or the state can't be applied: only queries are answered */
     struct voter_batch batch;      /* PHASE_WRITING; kept through a PHASE_FENCING that follows */
     bool batch_under_way;
 
@@ -84,6 +98,7 @@ struct voter {
 
     atomic_flag store_lock;        /* of `store`: held for a pointer copy only */
     struct voter_store *store;
+    struct voter_store *store_retired; /* dropped, until the last query has let go of it */
 
     uint64_t log_bytes;            /* since the last checkpoint */
     uint64_t checkpoint_log_bytes;
@@ -96,6 +111,7 @@ struct voter {
     enum errc copier_rc;
     struct error copier_error;
 
+    bool join_tried[VOTER_DIRS_MAX]; /* mirrors that it was already copied from, in vain */
     int joining;                   /* index of the mirror that joins, or -1 */
     bool join_ready;               /* its checkpoint is there: take the log as soon as no write is under way */
     int join_base;                 /* mirror that it is copied from */
@@ -110,7 +126,9 @@ struct voter {
 
     struct task start_task;
     struct task close_task;
-    bool closing;
+    atomic_uint queries;           /* on the query pool */
+    bool closing, close_posted;
+    struct timer close_timer;
     void (*close_done)(void *data);
     void *close_data;
 
@@ -123,6 +141,18 @@ void voter_advance(struct voter *voter); /* whatever can begin now: fence, join,
 void voter_mirror_drop(struct voter *voter, unsigned index, const char *reason);
 unsigned voter_live_count(const struct voter *voter);
 int voter_live_first(const struct voter *voter);
+bool voter_mirror_counted(const struct voter_mirror *mirror); /* gets the state of the next generation */
+/* May the DIRs that are counted now decide on a generation? At least half of all known ones and half of those that the
+ * last one counts: then no set of DIRs that may start can miss it. */
+bool voter_quorum(const struct voter *voter);
+void voter_generation_done(struct voter *voter); /* it is durable */
+void voter_generation_next(struct voter *voter); /* number, nonce and flags of the DIRs as they stand now */
+void voter_mirror_executor(struct voter_mirror *mirror);
+void voter_free(struct voter *voter);
+void voter_timers_init(struct voter *voter);
+
+/* voter_start.c */
+void voter_revive(struct voter *voter); /* a start in place, if enough DIRs came back */
 void voter_event(struct voter *voter, const char *event, const char *path, const char *text);
 
 /* voter_store.c */
@@ -131,6 +161,8 @@ void voter_store_release(struct voter_store *store);
 /* Opens or restores the state in one of the live mirrors and replays up to `until`. */
 MUST_CHECK enum errc voter_store_open(struct voter *voter, const struct log_contents *log, uint64_t until,
                                       struct error *e);
+/* Queries get UNAVAILABLE from here on. False: one still reads; ask again later. */
+bool voter_store_drop(struct voter *voter);
 /* The active DIR is gone: the same elsewhere, reading the log from a live mirror. */
 MUST_CHECK enum errc voter_store_move(struct voter *voter, uint64_t until, struct error *e);
 MUST_CHECK enum errc voter_entry_apply(struct voter_store *store, uint64_t index, uint8_t type, struct slice data,
@@ -140,6 +172,7 @@ MUST_CHECK enum errc voter_entry_apply(struct voter_store *store, uint64_t index
 void voter_checkpoint_begin(struct voter *voter);
 void voter_join_begin(struct voter *voter);
 void voter_join_copy_log(struct voter *voter);
+void voter_join_abort(struct voter *voter);
 void voter_replace_apply(struct voter *voter);
 
 /* voter.c */

@@ -47,6 +47,20 @@ static void store_switch(struct voter *voter, struct voter_store *store)
     voter_store_release(old);
 }
 
+bool voter_store_drop(struct voter *voter)
+{
+    lock(&voter->store_lock);
+    voter->store_retired = voter->store != NULL ? voter->store : voter->store_retired;
+    voter->store = NULL;
+    unlock(&voter->store_lock);
+    if (voter->store_retired != NULL && atomic_load(&voter->store_retired->references) > 1) {
+        return false;
+    }
+    voter_store_release(voter->store_retired);
+    voter->store_retired = NULL;
+    return true;
+}
+
 static char *store_path(const struct voter_mirror *mirror)
 {
     return mem_format("%s/store", mirror->mirror.dir);

@@ -139,6 +139,7 @@ static void executor_timer_start(struct executor *base, struct timer *timer, uin
     struct sim_timer *entry = mem_zalloc(sizeof(*entry));
     entry->timer = timer;
     timer->impl = entry;
+    timer->executor = base;
     timer->armed = true;
     timer->deadline_ns = sim_of(base->env)->now_ns + delay_ms * 1000000;
     list_append(&executor->timers, &entry->link);
