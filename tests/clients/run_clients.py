@@ -3,8 +3,9 @@
 
     tests/clients/run_clients.py [NAME...]      NAME as in client_NAME.py; default: all
 
-Each client_NAME.py has run(server, counter), and SERVER_ARGS where it needs options. A client that cannot be had here is skipped, loudly. Debian's own python3
-runs this, because Debian's boto3 belongs to it. CAIRN_BINARY names another binary, CAIRN_TEST_KEEP=1 keeps the files.
+Each client_NAME.py has run(server, counter), and SERVER_ARGS where it needs options. A client that cannot be had here
+is skipped, loudly. Debian's own python3 runs this, because Debian's boto3 belongs to it. CAIRN_BINARY names another
+binary, CAIRN_TEST_KEEP=1 keeps the files.
 """
 import importlib
 import os
