@@ -67,8 +67,21 @@ static char *path_resolve(const char *path)
 
 static enum errc dir_lock(struct env *env, struct data_dir *dir, struct error *e)
 {
+    struct env_stat stat;
+    struct env_stat held;
     char *path = mem_format("%s/" LOCK_NAME, dir->path);
+    bool there = env->vt->stat_path(env, path, &stat, NULL) == ERRC_OK;
+    if (dir->lock != NULL && there && env->vt->stat_file(env, dir->lock, &held, NULL) == ERRC_OK &&
+        held.inode == stat.inode && held.device == stat.device) {
+        mem_free(path);
+        return ERRC_OK; /* held by this process already */
+    }
+    if (dir->lock != NULL) {
+        env->vt->close(env, dir->lock); /* of a folder that is no longer there */
+        dir->lock = NULL;
+    }
     enum errc rc = env->vt->open(env, path, ENV_OPEN_CREATE, &dir->lock, e);
+    dir->lock_made = rc == ERRC_OK && !there;
     if (rc == ERRC_OK) {
         rc = env->vt->lock(env, dir->lock, NULL);
         if (rc != ERRC_OK) {
@@ -235,9 +248,24 @@ enum errc data_dirs_open(struct env *env, const char *const *paths, unsigned cou
     rc = rc == ERRC_OK ? dirs_check_first_start(dirs, e) : rc;
     rc = rc == ERRC_OK ? dirs_lock(dirs, e) : rc;
     if (rc != ERRC_OK) {
-        data_dirs_close(dirs);
+        data_dirs_abandon(dirs);
     }
     return rc;
+}
+
+enum errc data_dirs_open_held(struct env *env, const char *path, struct env_file *held, struct data_dirs *ret_dirs,
+                              struct error *e)
+{
+    struct data_dirs *dirs = ret_dirs;
+    *dirs = (struct data_dirs){ .env = env, .count = 1 };
+    dirs->dirs[0].path = path_resolve(path);
+    dirs->dirs[0].lock = held;
+    if (dirs->dirs[0].path == NULL) {
+        dirs->dirs[0].path = mem_strdup(path);
+        return error_set(e, ERRC_NOT_FOUND, "'%s': the folder above it does not exist", path);
+    }
+    enum errc rc = dir_inspect(env, &dirs->dirs[0], e);
+    return rc == ERRC_OK ? dirs_lock(dirs, e) : rc;
 }
 
 struct remover {
@@ -315,6 +343,18 @@ enum errc data_dir_format(struct env *env, struct data_dir *dir, struct cluster_
         dir->cluster = cluster;
     }
     return rc;
+}
+
+void data_dirs_abandon(struct data_dirs *dirs)
+{
+    for (unsigned i = 0; i < dirs->count; i++) {
+        if (dirs->dirs[i].lock != NULL && dirs->dirs[i].lock_made) {
+            char *path = mem_format("%s/" LOCK_NAME, dirs->dirs[i].path);
+            (void)dirs->env->vt->unlink(dirs->env, path, NULL); /* an empty file more is no harm */
+            mem_free(path);
+        }
+    }
+    data_dirs_close(dirs);
 }
 
 void data_dirs_close(struct data_dirs *dirs)

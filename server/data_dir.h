@@ -29,6 +29,7 @@ struct data_dir {
     struct cluster_id cluster;    /* KNOWN */
     struct disk_id disk;          /* KNOWN, or drawn when formatted */
     struct env_file *lock;        /* held open while the server runs; NULL where there is no lock */
+    bool lock_made;               /* by this look: goes again if the start is refused */
     struct error problem;         /* why it is UNREADABLE */
     uint64_t device, inode;       /* to tell duplicates */
     bool unfinished;              /* EMPTY: a former first start left files that must go first */
@@ -50,11 +51,17 @@ struct data_dirs {
  */
 MUST_CHECK enum errc data_dirs_open(struct env *env, const char *const *paths, unsigned count,
                                     struct data_dirs *ret_dirs, struct error *e);
+/* For one DIR that this process may have locked already: `held` moves into *ret_dirs (then it is closed with it). */
+MUST_CHECK enum errc data_dirs_open_held(struct env *env, const char *path, struct env_file *held,
+                                         struct data_dirs *ret_dirs, struct error *e);
 /* Creates (if absent) and empties an EMPTY DIR of what an unfinished first start left, and locks it. */
 MUST_CHECK enum errc data_dir_prepare(struct env *env, struct data_dir *dir, struct error *e);
 /* Writes the superblock: from here on the DIR is KNOWN. */
 MUST_CHECK enum errc data_dir_format(struct env *env, struct data_dir *dir, struct cluster_id cluster,
                                      struct error *e);
+/* Gives the locks back. */
 void data_dirs_close(struct data_dirs *dirs);
+/* The same for a start that was refused: lock files that were not there before are removed. */
+void data_dirs_abandon(struct data_dirs *dirs);
 
 #endif

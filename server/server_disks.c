@@ -298,20 +298,34 @@ static enum errc dir_adopt(struct server *server, struct data_dir *dir, struct d
     return rc;
 }
 
+/* The lock that this server holds on a DIR, lent to whoever looks at it anew; NULL: none is held. */
+static struct env_file *lock_lend(struct server *server, const char *path)
+{
+    (void)pthread_mutex_lock(&server->dirs_lock);
+    struct data_dir *dir = dir_slot(server, path);
+    struct env_file *lock = dir != NULL ? dir->lock : NULL;
+    if (dir != NULL) {
+        dir->lock = NULL;
+    }
+    (void)pthread_mutex_unlock(&server->dirs_lock);
+    return lock;
+}
+
 /* The place in server->dirs for a DIR that was looked at by itself: path and lock move over. NULL: no place. */
 static struct data_dir *dir_take(struct server *server, struct data_dir *looked)
 {
     (void)pthread_mutex_lock(&server->dirs_lock);
     struct data_dir *dir = dir_slot(server, looked->path);
-    if (dir == NULL && server->dirs.count < SERVER_DIRS_MAX) {
-        dir = &server->dirs.dirs[server->dirs.count++];
+    bool usable = looked->kind == DATA_DIR_EMPTY || looked->kind == DATA_DIR_ABSENT;
+    if (dir != NULL && !usable) {
+        dir->lock = looked->lock; /* it stays what it was */
+        looked->lock = NULL;
     } else if (dir != NULL) {
-        if (dir->lock != NULL) {
-            server->env->vt->close(server->env, dir->lock);
-        }
         mem_free(dir->path);
+    } else if (usable && server->dirs.count < SERVER_DIRS_MAX) {
+        dir = &server->dirs.dirs[server->dirs.count++];
     }
-    if (dir != NULL) {
+    if (dir != NULL && usable) {
         *dir = *looked;
         *looked = (struct data_dir){ .path = NULL };
         env_random(server->env, dir->disk.bytes, ID_BYTES);
@@ -336,18 +350,18 @@ enum errc server_disk_replace(struct server *server, const char *path, const cha
         return rc;
     }
     struct data_dirs looked;
-    rc = data_dirs_open(server->env, &path, 1, &looked, e);
-    if (rc != ERRC_OK) {
-        return rc;
+    rc = data_dirs_open_held(server->env, path, lock_lend(server, path), &looked, e);
+    if (rc == ERRC_OK && looked.dirs[0].kind != DATA_DIR_EMPTY && looked.dirs[0].kind != DATA_DIR_ABSENT) {
+        rc = error_set(e, ERRC_INVALID, "'%s' is not empty", path);
     }
-    if (looked.dirs[0].kind != DATA_DIR_EMPTY && looked.dirs[0].kind != DATA_DIR_ABSENT) {
-        data_dirs_close(&looked);
-        return error_set(e, ERRC_INVALID, "'%s' is not empty", path);
-    }
+    /* Also where it is refused: a lock that was lent goes back to its place. */
     struct data_dir *dir = dir_take(server, &looked.dirs[0]);
     data_dirs_close(&looked);
-    if (dir == NULL) {
-        return error_set(e, ERRC_LIMIT, "at most %d directories", SERVER_DIRS_MAX);
+    if (rc == ERRC_OK && dir == NULL) {
+        rc = error_set(e, ERRC_LIMIT, "at most %d directories", SERVER_DIRS_MAX);
+    }
+    if (rc != ERRC_OK) {
+        return rc;
     }
     rc = dir_adopt(server, dir, lost, e);
     *ret_new = dir->disk;

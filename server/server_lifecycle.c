@@ -177,8 +177,10 @@ static enum errc start_dirs(struct server *server, struct error *e)
         server_erasure_default(server->dirs.count, &k, &m);
     }
     if ((unsigned)k + m > server->dirs.count) {
-        return error_set(e, ERRC_INVALID, "--erasure %u+%u needs %u directories, %u are given: '%s' is the last", k, m, k + m,
-                         server->dirs.count, server->dirs.dirs[server->dirs.count - 1].path);
+        rc = error_set(e, ERRC_INVALID, "--erasure %u+%u needs %u directories, %u are given: '%s' is the last", k, m, k + m,
+                       server->dirs.count, server->dirs.dirs[server->dirs.count - 1].path);
+        data_dirs_abandon(&server->dirs);
+        return rc;
     }
     server->class_k = k;
     server->class_m = m;
