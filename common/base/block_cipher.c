@@ -26,22 +26,13 @@ void block_cipher_destroy(struct block_cipher *cipher)
     mem_free(cipher);
 }
 
-/* Each thread keeps one context (about 200 bytes), re-keyed for each block: key set-up is cheap
- * next to fetching the algorithm, and EVP contexts may not be shared between threads. */
-static EVP_CIPHER_CTX *thread_context(void)
-{
-    static _Thread_local EVP_CIPHER_CTX *context;
-    if (context == NULL) {
-        context = EVP_CIPHER_CTX_new();
-        ASSERT(context != NULL);
-    }
-    return context;
-}
-
+/* A context for each block: they may not be shared between threads, one kept by a thread would outlive it, and
+ * an allocation is cheap next to fetching the algorithm. */
 static void block_run(const struct block_cipher *cipher, int encrypt, const uint8_t *in, uint8_t *out)
 {
-    EVP_CIPHER_CTX *context = thread_context();
+    EVP_CIPHER_CTX *context = EVP_CIPHER_CTX_new();
     int len = 0;
+    ASSERT(context != NULL);
     int ok = EVP_CipherInit_ex(context, EVP_aes_128_ecb(), NULL, cipher->key, NULL, encrypt);
     ASSERT(ok == 1);
     ok = EVP_CIPHER_CTX_set_padding(context, 0);
@@ -49,6 +40,7 @@ static void block_run(const struct block_cipher *cipher, int encrypt, const uint
     ok = EVP_CipherUpdate(context, out, &len, in, BLOCK_CIPHER_BYTES);
     ASSERT(ok == 1);
     ASSERT(len == BLOCK_CIPHER_BYTES);
+    EVP_CIPHER_CTX_free(context);
 }
 
 void block_cipher_encrypt(const struct block_cipher *cipher, const uint8_t in[BLOCK_CIPHER_BYTES],

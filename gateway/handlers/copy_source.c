@@ -3,6 +3,8 @@
 #include "common/base/assert.h"
 #include "gateway/handlers/object_record.h"
 
+#define SOURCE_RESTARTS_MAX 3 /* after that a 503: the client's retry starts over */
+
 /* ---- the request ---- */
 
 enum s3_error copy_source_read(struct request *r, struct copy_source *source, bool with_range)
@@ -176,8 +178,15 @@ static void source_asked_more(struct request *r)
     if (request_call_failed(r, call)) {
         return;
     }
-    if (call->op.object.outcome != META_OK) {
-        source->reply.outcome = call->op.object.outcome; /* deleted in between */
+    uint8_t outcome = call->op.object.outcome;
+    bool replaced = !source->has_version && (outcome == META_NO_VERSION || outcome == META_NO_KEY);
+    if (replaced && source->restarts < SOURCE_RESTARTS_MAX) {
+        source->restarts++; /* an overwrite came in between: what is current now is the source */
+        copy_source_ask(r, source, source->next);
+        return;
+    }
+    if (outcome != META_OK) {
+        source->reply.outcome = replaced ? (uint8_t)META_STALE : outcome;
         source_absent(r, source);
         return;
     }
@@ -265,6 +274,10 @@ static void hash_pump(void *data)
     for (;;) {
         struct slice bytes;
         struct buffer *buffer;
+        if (request_gone(r)) { /* nobody waits for what may be gigabytes of reading */
+            request_fail_with(r, S3_ERROR_SERVICE_UNAVAILABLE, NULL);
+            return;
+        }
         enum errc code = object_reader_next(source->reader, &bytes, &buffer);
         if (code == ERRC_WOULD_BLOCK) {
             return; /* on_ready comes back here */

@@ -43,6 +43,7 @@ struct copy_source {
     struct digest md5_digest;
     struct checksum sum;
     uint64_t hashed_bytes;
+    unsigned restarts;            /* of the asking, after an overwrite in between */
 };
 
 /* with_range: UploadPartCopy. */

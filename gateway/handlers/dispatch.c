@@ -132,7 +132,7 @@ static bool empty_hash_fits(const struct request *r)
 static void handler_start(struct request *r, const struct handler *handler)
 {
     struct slice ignored;
-    bool names_owner = s3_header_get(&r->s3, "x-amz-expected-bucket-owner", &ignored);
+    bool names_owner = s3_value_get(&r->s3, "x-amz-expected-bucket-owner", &ignored);
     if (!handler->takes_body && r->http->content_length > 0) {
         request_fail_with(r, S3_ERROR_UNEXPECTED_CONTENT, NULL);
         return;

@@ -119,6 +119,16 @@ static bool header_value_fits(struct slice value)
     return true;
 }
 
+static bool header_name_fits(struct slice name)
+{
+    for (size_t i = 0; i < name.len; i++) {
+        if (name.data[i] <= ' ' || name.data[i] >= 0x7f || name.data[i] == ':') {
+            return false;
+        }
+    }
+    return name.len > 0;
+}
+
 static void headers_grow(struct request *r)
 {
     size_t capacity = r->header_capacity == 0 ? REPLY_HEADERS_FIRST : 2 * r->header_capacity;
@@ -137,7 +147,7 @@ bool request_header(struct request *r, const char *name, struct slice value)
 
 bool request_header_named(struct request *r, struct slice name, struct slice value)
 {
-    if (!header_value_fits(value)) {
+    if (!header_name_fits(name) || !header_value_fits(value)) {
         return false;
     }
     if (r->header_count == r->header_capacity) {

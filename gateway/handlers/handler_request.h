@@ -116,7 +116,7 @@ void request_call_release(struct request *r, struct request_call *call);
 
 /* Static name; the value is copied. Bytes that would break a header make it a no-op (returns false). */
 bool request_header(struct request *r, const char *name, struct slice value);
-/* The same for a name that is not static: it must live as long as the request. */
+/* The same for a name that is not static: it must live as long as the request, and is checked as the value is. */
 bool request_header_named(struct request *r, struct slice name, struct slice value);
 void request_header_str(struct request *r, const char *name, const char *value);
 void request_header_u64(struct request *r, const char *name, uint64_t value);

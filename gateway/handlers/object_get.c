@@ -19,6 +19,7 @@
 
 #define WHOLE (1ull << 62)   /* longer than any object */
 #define SEND_PARTS_MAX 16    /* pieces of one write */
+#define GET_TRIES_MAX 3      /* after that a 503: the client's retry starts over */
 
 struct get_state {
     bool has_version;
@@ -43,6 +44,7 @@ struct get_state {
     bool at_end;                 /* everything has been given to HTTP, or will be by the write under way */
     bool started;                /* the head is out */
     uint64_t sent;
+    unsigned tries;              /* starts over after an overwrite in between */
 };
 
 static void get_unpin(struct request *r, struct get_state *state)
@@ -346,6 +348,16 @@ static void get_answer(struct request *r, struct get_state *state)
     }
 }
 
+static void get_ask(struct request *r, struct get_state *state);
+
+/* The version that was current is gone: an overwrite came in between, and another is current now. A key that was
+ * there all the time must not be answered with an absence. */
+static bool get_starts_over(const struct get_state *state, uint8_t outcome)
+{
+    return !state->has_version && (outcome == META_NO_VERSION || outcome == META_NO_KEY) &&
+           state->tries < GET_TRIES_MAX;
+}
+
 /* The place of a suffix range or a part was not known before: ask again, for just this version and range. */
 static void get_asked_again(struct request *r)
 {
@@ -354,8 +366,15 @@ static void get_asked_again(struct request *r)
     if (request_call_failed(r, call)) {
         return;
     }
+    if (get_starts_over(state, call->op.object.outcome)) {
+        state->tries++;
+        state->is_partial = false;
+        get_unpin(r, state);
+        get_ask(r, state);
+        return;
+    }
     if (call->op.object.outcome != META_OK) {
-        request_fail_outcome(r, (enum meta_outcome)call->op.object.outcome); /* deleted in between */
+        request_fail_outcome(r, state->has_version ? (enum meta_outcome)call->op.object.outcome : META_STALE);
         return;
     }
     uint16_t parts_count = state->reply.parts_count;

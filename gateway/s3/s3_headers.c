@@ -8,7 +8,8 @@
 static bool headers_text_ok(struct slice value)
 {
     for (size_t i = 0; i < value.len; i++) {
-        if (value.data[i] == '\r' || value.data[i] == '\n' || value.data[i] == '\0') {
+        uint8_t c = value.data[i];
+        if (c == 0x7f || (c < 0x20 && c != '\t')) {
             return false;
         }
     }

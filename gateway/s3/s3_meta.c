@@ -122,9 +122,26 @@ static enum s3_error meta_insert(struct arena *arena, struct s3_object_headers *
     return S3_ERROR_NONE;
 }
 
+/* A parameter of a presigned request can hold any byte; what comes as a header must be able to leave as one. */
+static bool meta_name_valid(struct slice name)
+{
+    static const char others[] = "!#$%&'*+-.^_`|~";
+    for (size_t i = 0; i < name.len; i++) {
+        uint8_t c = name.data[i];
+        bool is_word = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+        if (!is_word && (c == 0 || strchr(others, c) == NULL)) {
+            return false;
+        }
+    }
+    return name.len > 0;
+}
+
 static enum s3_error meta_add(const struct s3_request *request, struct s3_object_headers *headers,
                               struct slice name, struct slice value, struct s3_error_info *err)
 {
+    if (!meta_name_valid(name)) {
+        return s3_fail_argument(err, "The name of a metadata header is not valid", "x-amz-meta", name);
+    }
     char *lower = arena_strndup(request->arena, name.data, name.len);
     if (lower == NULL || !meta_decode(request->arena, value, &value)) {
         return meta_too_large(err);
@@ -132,8 +149,8 @@ static enum s3_error meta_add(const struct s3_request *request, struct s3_object
     for (size_t i = 0; i < name.len; i++) {
         lower[i] = lower[i] >= 'A' && lower[i] <= 'Z' ? (char)(lower[i] + 32) : lower[i];
     }
-    if (name.len == 0 || !s3_utf8_valid(value)) {
-        return s3_fail_argument(err, "A metadata header is not valid UTF-8 or has no name", "x-amz-meta", value);
+    if (!s3_utf8_valid(value)) {
+        return s3_fail_argument(err, "A metadata header is not valid UTF-8", "x-amz-meta", value);
     }
     return meta_insert(request->arena, headers, slice_of(lower, name.len), value, err);
 }

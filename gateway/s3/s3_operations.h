@@ -47,8 +47,8 @@ enum s3_resource {
     X(LIST_PARTS, "ListParts", "GET", OBJECT, "uploadId", "", "", 1, true, "s3:ListMultipartUploadParts") \
     X(LIST_MULTIPART_UPLOADS, "ListMultipartUploads", "GET", BUCKET, "uploads", "", "", 1, true, "s3:ListBucketMultipartUploads") \
     X(PUT_BUCKET_VERSIONING, "PutBucketVersioning", "PUT", BUCKET, "versioning", "", "", 2, false, "s3:PutBucketVersioning") \
-    X(GET_BUCKET_VERSIONING, "GetBucketVersioning", "GET", BUCKET, "versioning", "", "", 2, false, "s3:GetBucketVersioning") \
-    X(LIST_OBJECT_VERSIONS, "ListObjectVersions", "GET", BUCKET, "versions", "", "", 2, false, "s3:ListBucketVersions") \
+    X(GET_BUCKET_VERSIONING, "GetBucketVersioning", "GET", BUCKET, "versioning", "", "", 2, true, "s3:GetBucketVersioning") \
+    X(LIST_OBJECT_VERSIONS, "ListObjectVersions", "GET", BUCKET, "versions", "", "", 2, true, "s3:ListBucketVersions") \
     X(PUT_OBJECT_TAGGING, "PutObjectTagging", "PUT", OBJECT, "tagging", "", "", 2, false, "s3:PutObjectTagging") \
     X(GET_OBJECT_TAGGING, "GetObjectTagging", "GET", OBJECT, "tagging", "", "", 2, false, "s3:GetObjectTagging") \
     X(DELETE_OBJECT_TAGGING, "DeleteObjectTagging", "DELETE", OBJECT, "tagging", "", "", 2, false, "s3:DeleteObjectTagging") \

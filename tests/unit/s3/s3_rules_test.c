@@ -237,6 +237,13 @@ static void bad_headers_are_refused(void **state)
         { { { "x-amz-meta-a", long_value } }, S3_ERROR_METADATA_TOO_LARGE },
         { { { "x-amz-meta-a", "\xff" } }, S3_ERROR_INVALID_ARGUMENT },
         { { { "x-amz-meta-", "a" } }, S3_ERROR_INVALID_ARGUMENT },
+        /* names that only a parameter of a presigned request can carry: they could not leave as headers */
+        { { { "x-amz-meta-a\r\nevil", "a" } }, S3_ERROR_INVALID_ARGUMENT },
+        { { { "x-amz-meta-a b", "a" } }, S3_ERROR_INVALID_ARGUMENT },
+        { { { "x-amz-meta-a:b", "a" } }, S3_ERROR_INVALID_ARGUMENT },
+        { { { "x-amz-meta-\xc3\xa9", "a" } }, S3_ERROR_INVALID_ARGUMENT },
+        { { { "x-amz-meta-a.b_c-d", "a" } }, S3_ERROR_NONE },
+        { { { "Content-Type", "a\x7f" "b" } }, S3_ERROR_INVALID_ARGUMENT },
         { { { "x-amz-website-redirect-location", "ftp://x" } }, S3_ERROR_INVALID_ARGUMENT },
         { { { "Content-Type", "a\nb" } }, S3_ERROR_INVALID_ARGUMENT },
         { { { "Cache-Control", long_value } }, S3_ERROR_METADATA_TOO_LARGE },
