@@ -234,8 +234,8 @@ void voter_status_publish(struct voter *voter)
     status->generation = voter->state.generation;
     status->log_bytes = voter->log_bytes;
     status->checkpoint_index = voter->checkpoint.index;
-    status->replicas_wanted = voter->state.wanted;
-    status->replicas_behind = live < voter->state.wanted ? voter->state.wanted - live : 0;
+    status->replicas_wanted = voter_mirrors_wanted(voter);
+    status->replicas_behind = live < status->replicas_wanted ? status->replicas_wanted - live : 0;
     status->mirror_count = 0;
     for (unsigned i = 0; i < voter->mirror_count; i++) {
         const struct voter_mirror *mirror = &voter->mirrors[i];

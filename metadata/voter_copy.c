@@ -257,7 +257,7 @@ static void join_run(struct task *task)
 void voter_join_begin(struct voter *voter)
 {
     if (voter->joining >= 0 || voter->checkpointing || voter->fence_wanted || voter_live_first(voter) < 0 ||
-        voter_live_count(voter) >= voter->state.wanted) {
+        voter_live_count(voter) >= voter_mirrors_wanted(voter)) {
         return;
     }
     for (unsigned i = 0; i < voter->mirror_count; i++) {

@@ -45,6 +45,12 @@ unsigned voter_live_count(const struct voter *voter)
     return live;
 }
 
+/* As recorded, or all known DIRs where there are fewer: one that joins later is then wanted at once. */
+unsigned voter_mirrors_wanted(const struct voter *voter)
+{
+    return voter->state.wanted < voter->state.dir_count ? voter->state.wanted : voter->state.dir_count;
+}
+
 int voter_live_first(const struct voter *voter)
 {
     for (unsigned i = 0; i < voter->mirror_count; i++) {

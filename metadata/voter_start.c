@@ -315,7 +315,7 @@ static enum errc bootstrap(struct start *start, struct error *e)
     struct enc record = ENC_INIT;
     unsigned wanted = start->mirrors_wanted < voter->mirror_count ? start->mirrors_wanted : voter->mirror_count;
     ASSERT(wanted > 0);
-    *state = (struct mirror_state){ .cluster = start->cluster, .generation = 1, .term = 1, .wanted = wanted,
+    *state = (struct mirror_state){ .cluster = start->cluster, .generation = 1, .term = 1, .wanted = start->mirrors_wanted,
                                     .dir_count = voter->mirror_count };
     for (unsigned i = 0; i < voter->mirror_count; i++) {
         state->dirs[i].disk = voter->mirrors[i].mirror.disk;
@@ -377,8 +377,7 @@ static void state_compose(struct start *start)
         state->dirs[place].disk = mirror->mirror.disk;
         memcpy(state->dirs[place].path, mirror->path, MIRROR_PATH_BYTES);
     }
-    uint32_t wanted = start->mirrors_wanted > 0 ? start->mirrors_wanted : state->wanted;
-    state->wanted = wanted < state->dir_count ? wanted : state->dir_count;
+    state->wanted = start->mirrors_wanted > 0 ? start->mirrors_wanted : state->wanted;
 }
 
 static bool generation_write(struct start *start)

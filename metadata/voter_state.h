@@ -140,6 +140,7 @@ struct voter {
 void voter_advance(struct voter *voter); /* whatever can begin now: fence, join, next batch, checkpoint, close */
 void voter_mirror_drop(struct voter *voter, unsigned index, const char *reason);
 unsigned voter_live_count(const struct voter *voter);
+unsigned voter_mirrors_wanted(const struct voter *voter);
 int voter_live_first(const struct voter *voter);
 bool voter_mirror_counted(const struct voter_mirror *mirror); /* gets the state of the next generation */
 /* May the DIRs that are counted now decide on a generation? At least half of all known ones and half of those that the
