@@ -25,7 +25,7 @@ STATIC_ASSERT(LOG_RECORD_HEADER_BYTES == 48, "docs/formats/metadata-log.md");
 void mirror_init(struct mirror *mirror, struct env *env, struct cluster_id cluster, struct disk_id disk,
                  const char *path)
 {
-    *mirror = (struct mirror){ .env = env, .cluster = cluster, .disk = disk,
+    *mirror = (struct mirror){ .env = env, .cluster = cluster, .disk = disk, .segment_bytes = LOG_SEGMENT_BYTES,
                                .dir = mem_format("%s/metadata", path) };
 }
 
@@ -338,7 +338,7 @@ enum errc mirror_append(struct mirror *mirror, struct slice records, uint64_t fi
                         struct error *e)
 {
     struct env *env = mirror->env;
-    if (mirror->segment == NULL || mirror->segment_end >= LOG_SEGMENT_BYTES) {
+    if (mirror->segment == NULL || mirror->segment_end >= mirror->segment_bytes) {
         enum errc rc = segment_begin(mirror, first_index, chain_seed, e);
         if (rc != ERRC_OK) {
             return rc;
@@ -352,6 +352,14 @@ enum errc mirror_append(struct mirror *mirror, struct slice records, uint64_t fi
         mirror->segment_end += records.len;
     }
     return rc;
+}
+
+void mirror_roll(struct mirror *mirror)
+{
+    if (mirror->segment != NULL) {
+        mirror->env->vt->close(mirror->env, mirror->segment);
+        mirror->segment = NULL;
+    }
 }
 
 /* ---- loading ---- */
@@ -536,6 +544,8 @@ enum errc mirror_cut(struct mirror *mirror, uint64_t index, struct error *e)
         if (names->first[i + 1] <= index) { /* the next segment begins where this one ends */
             char *path = segment_path(mirror, names->first[i]);
             rc = mirror->env->vt->unlink(mirror->env, path, e);
+            /* One at a time, the oldest first: after a crash no gap may stand between segments that are left. */
+            rc = rc == ERRC_OK ? mirror->env->vt->fsync_dir(mirror->env, mirror->dir, e) : rc;
             mem_free(path);
         }
     }
@@ -550,7 +560,7 @@ static enum errc segment_copy(struct mirror *mirror, const struct mirror *source
     char *to = segment_path(mirror, first);
     struct enc bytes = ENC_INIT;
     struct env_file *file = NULL;
-    enum errc rc = file_read(env, from, SEGMENT_BYTES_MAX, &bytes, e);
+    enum errc rc = file_read(env, from, SEGMENT_BYTES_MAX, &bytes, e) == ERRC_OK ? ERRC_OK : ERRC_CORRUPT;
     rc = rc == ERRC_OK ? env->vt->open(env, to, ENV_OPEN_CREATE | ENV_OPEN_TRUNCATE, &file, e) : rc;
     if (rc == ERRC_OK) {
         const struct iovec part = { bytes.data, bytes.len };
@@ -586,15 +596,25 @@ enum errc mirror_log_wipe(struct mirror *mirror, struct error *e)
     return rc;
 }
 
-enum errc mirror_log_copy(struct mirror *mirror, const struct mirror *source, struct error *e)
+enum errc mirror_log_copy(struct mirror *mirror, const struct mirror *source, uint64_t last, struct error *e)
 {
     struct segment_names *names = mem_alloc(sizeof(*names));
+    struct log_contents contents;
+    names->count = 0;
     enum errc rc = mirror_log_wipe(mirror, e);
-    rc = rc == ERRC_OK ? segments_list(source, names, e) : rc;
+    if (rc == ERRC_OK && segments_list(source, names, e) != ERRC_OK) {
+        rc = ERRC_CORRUPT;
+    }
     for (size_t i = 0; i < names->count && rc == ERRC_OK; i++) {
         rc = segment_copy(mirror, source, names->first[i], e);
     }
     rc = rc == ERRC_OK ? mirror->env->vt->fsync_dir(mirror->env, mirror->dir, e) : rc;
+    if (rc == ERRC_OK) { /* damage that lay in the source unseen must not count as a second copy */
+        rc = mirror_log_read(mirror, last, &contents, e);
+        if (rc == ERRC_OK) {
+            log_contents_free(&contents);
+        }
+    }
     mem_free(names);
     return rc;
 }

@@ -65,6 +65,7 @@ struct mirror {
     struct disk_id disk;
     char *dir;                    /* DIR/metadata */
     struct env_file *segment;     /* the one written to; NULL: the next batch begins one */
+    uint64_t segment_bytes;       /* a segment of this size is left for a new one; LOG_SEGMENT_BYTES, less in tests */
     uint64_t segment_first;
     uint64_t segment_end;         /* bytes */
     uint64_t segment_inode;       /* a file of another inode under its name: the folder vanished */
@@ -95,11 +96,15 @@ uint32_t log_record_encode(struct enc *out, uint64_t index, uint64_t term, uint8
  * IO also when the file can no longer be reached by its name: what was written there would never be found again. */
 MUST_CHECK enum errc mirror_append(struct mirror *mirror, struct slice records, uint64_t first_index,
                                    uint32_t chain_seed, struct error *e);
+/* The next append begins a segment. */
+void mirror_roll(struct mirror *mirror);
 /* Removes segments all of whose records are below index; the record at index stays, so a log is never empty. */
 MUST_CHECK enum errc mirror_cut(struct mirror *mirror, uint64_t index, struct error *e);
 /* Removes the whole log. */
 MUST_CHECK enum errc mirror_log_wipe(struct mirror *mirror, struct error *e);
-/* Replaces this mirror's log by a copy of another's, durable. The source must not be written meanwhile. */
-MUST_CHECK enum errc mirror_log_copy(struct mirror *mirror, const struct mirror *source, struct error *e);
+/* Replaces this mirror's log by a copy of another's up to its last index, durable and read back. The source must not be
+ * written meanwhile. CORRUPT: the source can't be read or is damaged; anything else is the target's. */
+MUST_CHECK enum errc mirror_log_copy(struct mirror *mirror, const struct mirror *source, uint64_t last,
+                                     struct error *e);
 
 #endif

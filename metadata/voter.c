@@ -56,7 +56,7 @@ static enum errc query_run(struct voter *voter, struct rpc_call *call, bool cach
     }
     enc_reset(&call->reply);
     if (rc == ERRC_IO || rc == ERRC_NOT_FOUND || rc == ERRC_CORRUPT) {
-        rc = ERRC_UNAVAILABLE; /* its DIR is failing: the store moves when the next write notices */
+        rc = ERRC_UNAVAILABLE; /* its DIR is failing: the store moves when a write, or the disk's node, notices */
     }
     return error_set(&call->error, rc, "metadata query: %s", e.code != ERRC_OK ? e.text : errc_text(rc));
 }
@@ -163,15 +163,9 @@ struct mirror_notice {
 
 static void on_failed(struct voter *voter, const struct mirror_notice *notice)
 {
-    struct error e = ERROR_INIT;
     for (unsigned i = 0; i < voter->mirror_count; i++) {
-        if (!disk_id_equal(voter->mirrors[i].mirror.disk, notice->disk)) {
-            continue;
-        }
-        voter_mirror_drop(voter, i, notice->reason);
-        if (!voter->dead && voter->store != NULL && voter->store->mirror == i &&
-            voter_store_move(voter, voter->applied_index, &e) != ERRC_OK) {
-            voter_event(voter, "metadata_store_not_moved", voter->mirrors[i].path, e.text);
+        if (disk_id_equal(voter->mirrors[i].mirror.disk, notice->disk)) {
+            voter_mirror_drop(voter, i, notice->reason); /* the store follows when its generation is durable */
         }
     }
 }

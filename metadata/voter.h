@@ -40,6 +40,7 @@ struct voter_config {
     unsigned start_without_count;  /* DIRs (paths or disk ids) that the operator gives up for this start */
     const char *const *start_without;
     uint64_t checkpoint_log_bytes; /* 0: 64 MiB */
+    uint64_t log_segment_bytes;    /* 0: 16 MiB, which is also the most */
     struct kv_options kv;          /* zeros: defaults */
     void (*on_event)(void *data, const char *event, const char *path, const char *text); /* for the log; may be NULL */
     void *data;

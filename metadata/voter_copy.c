@@ -11,7 +11,6 @@
 #include "common/base/list.h"
 #include "common/base/mem.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #define NS_PER_MS 1000000u
@@ -21,16 +20,9 @@
 /* A mirror that could not take the checkpoint leaves: its log could never be cut. */
 static void checkpoint_failures(struct voter *voter)
 {
-    struct error e = ERROR_INIT;
     for (unsigned i = 0; i < voter->mirror_count; i++) {
-        struct voter_mirror *mirror = &voter->mirrors[i];
-        if (!mirror->copy_failed || voter_live_count(voter) < 2) {
-            continue;
-        }
-        voter_mirror_drop(voter, i, mirror->error_copy.text);
-        if (voter->store != NULL && voter->store->mirror == i && !voter->dead &&
-            voter_store_move(voter, voter->applied_index, &e) != ERRC_OK) {
-            voter_event(voter, "metadata_store_not_moved", mirror->path, e.text);
+        if (voter->mirrors[i].copy_failed && voter_live_count(voter) >= 2) {
+            voter_mirror_drop(voter, i, voter->mirrors[i].error_copy.text);
         }
     }
 }
@@ -104,11 +96,15 @@ static void checkpoint_run(struct task *task)
 
 void voter_checkpoint_begin(struct voter *voter)
 {
-    if (voter->checkpointing || voter->joining >= 0 || voter->log_bytes < voter->checkpoint_log_bytes ||
-        voter->store == NULL || voter->applied_index <= voter->checkpoint.index) {
+    bool wanted = voter->log_bytes >= voter->checkpoint_log_bytes ||
+                  (voter->checkpoint_wanted > 0 && voter->applied_index >= voter->checkpoint_wanted);
+    if (!wanted || voter->checkpointing || voter->joining >= 0 || voter->store == NULL ||
+        voter->applied_index <= voter->checkpoint.index ||
+        voter->mirrors[voter->store->mirror].state != MIRROR_LIVE) {
         return;
     }
     voter->checkpointing = true;
+    voter->checkpoint_wanted = 0;
     voter->log_bytes = 0;
     voter->checkpoint_next = (struct checkpoint_info){ voter->applied_index, voter->term };
     voter->checkpoint_store = voter_store_acquire(voter);
@@ -154,18 +150,25 @@ static void join_from(struct voter *voter, int base)
     executor_post(voter->copier, &voter->copier_task);
 }
 
-/* The fault may be the source's: every live mirror is tried before the DIR is taken for broken. */
+/* CORRUPT is the source's fault: every live mirror is tried, and with none left the DIR stays and a checkpoint is
+ * wanted, which stands on the state and lets the damaged log be cut. Anything else is the joining DIR's: it leaves. */
 static void join_failed(struct voter *voter)
 {
     struct voter_mirror *mirror = &voter->mirrors[voter->joining];
     int base = join_base_next(voter);
+    bool innocent = voter->copier_rc == ERRC_CORRUPT;
     voter_event(voter, "metadata_mirror_join_failed", mirror->path, voter->copier_error.text);
-    if (base >= 0 && !mirror->condemned && !voter->dead && !voter->closing) {
+    if (innocent && base >= 0 && !mirror->condemned && !voter->dead && !voter->closing) {
         join_from(voter, base);
         return;
     }
     join_end(voter, MIRROR_OUT);
-    voter_mirror_drop(voter, (unsigned)(mirror - voter->mirrors), voter->copier_error.text);
+    if (innocent) {
+        voter->roll_wanted = true;
+        voter_rest(voter);
+    } else {
+        voter_mirror_drop(voter, (unsigned)(mirror - voter->mirrors), voter->copier_error.text);
+    }
 }
 
 void voter_join_abort(struct voter *voter)
@@ -196,7 +199,8 @@ static void join_log_run(struct task *task)
     struct voter *voter = container_of(task, struct voter, copier_task);
     error_clear(&voter->copier_error);
     voter->copier_rc = mirror_log_copy(&voter->mirrors[voter->joining].mirror,
-                                       &voter->mirrors[voter->join_base].mirror, &voter->copier_error);
+                                       &voter->mirrors[voter->join_base].mirror, voter->last_index,
+                                       &voter->copier_error);
     task->run = join_log_copied;
     executor_post(voter->executor, task);
 }
@@ -207,7 +211,7 @@ void voter_join_copy_log(struct voter *voter)
     voter->join_ready = false;
     if (voter->mirrors[voter->join_base].state != MIRROR_LIVE) {
         error_clear(&voter->copier_error);
-        (void)error_set(&voter->copier_error, ERRC_IO, "the mirror that it was copied from failed");
+        voter->copier_rc = error_set(&voter->copier_error, ERRC_CORRUPT, "the mirror that it was copied from failed");
         join_failed(voter);
         return;
     }
@@ -242,7 +246,8 @@ static void join_run(struct task *task)
     rc = rc == ERRC_OK ? checkpoint_prune(voter->env, mirror->mirror.dir, 0, &voter->copier_error) : rc;
     if (rc == ERRC_OK) {
         rc = checkpoint_newest(voter->env, source, UINT64_MAX, &info, &why);
-        rc = rc == ERRC_OK || rc == ERRC_NOT_FOUND ? ERRC_OK : error_set(&voter->copier_error, rc, "%s", why.text);
+        rc = rc == ERRC_OK || rc == ERRC_NOT_FOUND ? ERRC_OK
+                                                   : error_set(&voter->copier_error, ERRC_CORRUPT, "%s", why.text);
     }
     if (rc == ERRC_OK && info.index > 0) {
         rc = checkpoint_copy(voter->env, source, mirror->mirror.dir, info.index, &voter->copier_error);
@@ -256,7 +261,7 @@ static void join_run(struct task *task)
 /* A mirror is wanted and a DIR is there that is none. A DIR that failed in this run is not tried again. */
 void voter_join_begin(struct voter *voter)
 {
-    if (voter->joining >= 0 || voter->checkpointing || voter->fence_wanted || voter_live_first(voter) < 0 ||
+    if (voter->joining >= 0 || voter->checkpointing || voter->rests || voter->fence_wanted || voter_live_first(voter) < 0 ||
         voter_live_count(voter) >= voter_mirrors_wanted(voter)) {
         return;
     }
@@ -301,16 +306,11 @@ static struct voter_mirror *mirror_for(struct voter *voter, const struct mirror_
 
 static void lost_leaves(struct voter *voter, struct disk_id lost)
 {
-    struct error e = ERROR_INIT;
     for (unsigned i = 0; i < voter->mirror_count; i++) {
         struct voter_mirror *mirror = &voter->mirrors[i];
         if (disk_id_equal(mirror->mirror.disk, lost)) {
             voter_mirror_drop(voter, i, "replaced");
             mirror->replaced = true;
-            if (voter->store != NULL && voter->store->mirror == i && voter_live_count(voter) > 0 &&
-                voter_store_move(voter, voter->applied_index, &e) != ERRC_OK) {
-                voter_event(voter, "metadata_store_not_moved", mirror->path, e.text);
-            }
         }
     }
 }
@@ -338,8 +338,7 @@ void voter_replace_apply(struct voter *voter)
     state->dir_count += place == state->dir_count ? 1 : 0;
     state->dirs[place] = *added;
     mirror_done(&mirror->mirror);
-    (void)snprintf(mirror->path, sizeof(mirror->path), "%s", added->path);
-    mirror_init(&mirror->mirror, voter->env, state->cluster, added->disk, mirror->path);
+    voter_mirror_init(mirror, state->cluster, added->disk, added->path);
     mirror->state = MIRROR_OUT;
     mirror->replaced = false;
     voter_mirror_executor(mirror);

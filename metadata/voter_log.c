@@ -23,6 +23,7 @@
 #define ENTRY_COMMANDS_MAX 4096
 #define SEAL_IDLE_MS 200
 #define REVIVE_MS 2000
+#define REST_MS 10000 /* between two attempts at a join or a store move whose source failed */
 
 static uint64_t now_ms(struct voter *voter)
 {
@@ -179,7 +180,9 @@ static void batch_finish(struct voter *voter, struct voter_batch *batch)
     struct enc results = ENC_INIT;
     struct error e = ERROR_INIT;
     size_t *ends = mem_alloc((batch->count + 1u) * sizeof(*ends));
-    if (batch_apply(voter, batch, &results, ends, &e) != ERRC_OK) {
+    if (voter->dead) { /* an entry before it was not applied: this one must not be either; the revival replays both */
+        calls_fail(batch->first, ERRC_TIMEOUT, "the metadata state stopped before this command");
+    } else if (batch_apply(voter, batch, &results, ends, &e) != ERRC_OK) {
         calls_fail(batch->first, ERRC_TIMEOUT, e.text);
         voter_die(voter, e.text);
     } else {
@@ -189,8 +192,8 @@ static void batch_finish(struct voter *voter, struct voter_batch *batch)
     mem_free(ends);
     enc_free(&results);
     batch_free(batch);
-    if (voter->fence_wanted && voter->phase == PHASE_IDLE) {
-        voter_advance(voter); /* the store moved while nothing else was under way */
+    if (voter->phase == PHASE_IDLE) {
+        voter_advance(voter); /* a mirror may have left, a checkpoint or the end may have waited for this */
     }
 }
 
@@ -373,6 +376,19 @@ static void batch_gather(struct voter *voter)
     store_le32(batch->data.data, batch->count);
 }
 
+/* A log is damaged somewhere: this entry begins a new segment everywhere, and the checkpoint after it cuts what was
+ * before. The mirrors' executors are idle. */
+static void segments_roll(struct voter *voter)
+{
+    voter->roll_wanted = false;
+    voter->checkpoint_wanted = voter->last_index + 1;
+    for (unsigned i = 0; i < voter->mirror_count; i++) {
+        if (voter->mirrors[i].state == MIRROR_LIVE) {
+            mirror_roll(&voter->mirrors[i].mirror);
+        }
+    }
+}
+
 /* With commands from the queue, or a seal. */
 static void batch_begin(struct voter *voter, bool seal)
 {
@@ -384,6 +400,9 @@ static void batch_begin(struct voter *voter, bool seal)
         batch->type = RAFT_CORE_BARRIER;
     } else {
         batch_gather(voter);
+    }
+    if (voter->roll_wanted) {
+        segments_roll(voter);
     }
     if (raft_core_submit(voter->core, now_ms(voter), batch->type, enc_slice(&batch->data), &update, &e) != ERRC_OK ||
         update.append_index != voter->last_index + 1 || update.append_count != 1) {
@@ -429,6 +448,11 @@ static void close_finish(struct task *task)
     struct voter *voter = container_of(task, struct voter, close_task);
     void (*done)(void *data) = voter->close_done;
     void *data = voter->close_data;
+    if (!voter_idle(voter)) { /* applying the last entry made a mirror leave: its generation comes first */
+        voter->close_posted = false;
+        voter_advance(voter);
+        return;
+    }
     if (atomic_load(&voter->queries) > 0) { /* on the query pool, reading a disk: they end soon */
         voter->close_timer.task.run = on_close_timer;
         timer_start(voter->executor, &voter->close_timer, 1);
@@ -436,6 +460,7 @@ static void close_finish(struct task *task)
     }
     timer_stop(voter->executor, &voter->seal_timer);
     timer_stop(voter->executor, &voter->revive_timer);
+    timer_stop(voter->executor, &voter->rest_timer);
     voter_free(voter);
     done(data);
 }
@@ -470,8 +495,23 @@ static void on_revive_timer(struct task *task)
     voter_advance(voter);
 }
 
+static void on_rest_timer(struct task *task)
+{
+    struct timer *timer = container_of(task, struct timer, task);
+    struct voter *voter = container_of(timer, struct voter, rest_timer);
+    voter->rests = false;
+    voter_advance(voter);
+}
+
+void voter_rest(struct voter *voter)
+{
+    voter->rests = true;
+    timer_start(voter->executor, &voter->rest_timer, REST_MS);
+}
+
 void voter_timers_init(struct voter *voter)
 {
+    voter->rest_timer.task.run = on_rest_timer;
     voter->seal_timer.task.run = on_seal_timer;
     voter->revive_timer.task.run = on_revive_timer;
 }
@@ -482,13 +522,16 @@ static void write_begin(struct voter *voter)
     if (voter->replace_wanted && voter->joining < 0 && !voter->checkpointing) {
         voter_replace_apply(voter);
     }
+    if (!voter->fence_wanted) {
+        voter_store_follow(voter);
+    }
     bool unsealed = voter->last_type == RAFT_CORE_COMMAND;
     if (voter->fence_wanted) {
         fence_begin(voter);
     } else if (voter->join_ready) {
         voter_join_copy_log(voter);
-    } else if (voter->queue_first != NULL) {
-        batch_begin(voter, false);
+    } else if (voter->queue_first != NULL || voter->roll_wanted) {
+        batch_begin(voter, voter->queue_first == NULL);
     } else if (unsealed && (voter->seal_now || (voter->closing && voter_idle(voter)))) {
         batch_begin(voter, true);
     } else if (unsealed && !voter->seal_timer.armed) {

@@ -492,6 +492,13 @@ static struct start *start_create(struct voter *voter, struct cluster_id cluster
     return start;
 }
 
+void voter_mirror_init(struct voter_mirror *mirror, struct cluster_id cluster, struct disk_id disk, const char *path)
+{
+    (void)snprintf(mirror->path, sizeof(mirror->path), "%s", path);
+    mirror_init(&mirror->mirror, mirror->voter->env, cluster, disk, mirror->path);
+    mirror->mirror.segment_bytes = mirror->voter->log_segment_bytes;
+}
+
 void voter_mirror_executor(struct voter_mirror *mirror)
 {
     struct env *env = mirror->voter->env;
@@ -525,13 +532,14 @@ static struct voter *voter_create(const struct voter_config *config)
     voter->on_event = config->on_event;
     voter->event_data = config->data;
     voter->checkpoint_log_bytes = config->checkpoint_log_bytes > 0 ? config->checkpoint_log_bytes : CHECKPOINT_LOG_BYTES;
+    voter->log_segment_bytes = config->log_segment_bytes > 0 ? config->log_segment_bytes : LOG_SEGMENT_BYTES;
+    ASSERT(voter->log_segment_bytes <= LOG_SEGMENT_BYTES);
     voter->joining = -1;
     voter->mirror_count = config->dir_count;
     for (unsigned i = 0; i < config->dir_count; i++) {
         struct voter_mirror *mirror = &voter->mirrors[i];
         *mirror = (struct voter_mirror){ .voter = voter, .state = MIRROR_OUT };
-        (void)snprintf(mirror->path, sizeof(mirror->path), "%s", config->dirs[i].path);
-        mirror_init(&mirror->mirror, config->env, config->cluster, config->dirs[i].disk, mirror->path);
+        voter_mirror_init(mirror, config->cluster, config->dirs[i].disk, config->dirs[i].path);
     }
     return voter;
 }

@@ -84,6 +84,8 @@ struct voter {
     bool seal_now;
     struct timer seal_timer;
     struct timer revive_timer;     /* dead: looks for DIRs that came back */
+    bool rests;                    /* joins and store moves wait for rest_timer: their source failed */
+    struct timer rest_timer;
 
     enum voter_phase phase;
     unsigned waiting;              /* mirrors that have not answered this phase */
@@ -102,6 +104,9 @@ struct voter {
 
     uint64_t log_bytes;            /* since the last checkpoint */
     uint64_t checkpoint_log_bytes;
+    uint64_t log_segment_bytes;
+    bool roll_wanted;              /* the next entry begins a segment */
+    uint64_t checkpoint_wanted;    /* one as soon as this index is applied; 0: none */
     struct checkpoint_info checkpoint;      /* newest, on all live mirrors */
     struct checkpoint_info checkpoint_next; /* being made */
     bool checkpointing;
@@ -148,9 +153,11 @@ bool voter_mirror_counted(const struct voter_mirror *mirror); /* gets the state 
 bool voter_quorum(const struct voter *voter);
 void voter_generation_done(struct voter *voter); /* it is durable */
 void voter_generation_next(struct voter *voter); /* number, nonce and flags of the DIRs as they stand now */
+void voter_mirror_init(struct voter_mirror *mirror, struct cluster_id cluster, struct disk_id disk, const char *path);
 void voter_mirror_executor(struct voter_mirror *mirror);
 void voter_free(struct voter *voter);
 void voter_timers_init(struct voter *voter);
+void voter_rest(struct voter *voter);
 
 /* voter_start.c */
 void voter_revive(struct voter *voter); /* a start in place, if enough DIRs came back */
@@ -166,6 +173,8 @@ MUST_CHECK enum errc voter_store_open(struct voter *voter, const struct log_cont
 bool voter_store_drop(struct voter *voter);
 /* The active DIR is gone: the same elsewhere, reading the log from a live mirror. */
 MUST_CHECK enum errc voter_store_move(struct voter *voter, uint64_t until, struct error *e);
+/* Moves the store if it lies in a DIR that is no mirror any more; not while a checkpoint is being made. */
+void voter_store_follow(struct voter *voter);
 MUST_CHECK enum errc voter_entry_apply(struct voter_store *store, uint64_t index, uint8_t type, struct slice data,
                                        struct enc *results, size_t *result_ends, size_t limit, struct error *e);
 

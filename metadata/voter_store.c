@@ -6,6 +6,8 @@
 
 #include <stdio.h>
 
+#define MOVE_LOOKS 4
+
 static void lock(atomic_flag *flag)
 {
     while (atomic_flag_test_and_set_explicit(flag, memory_order_acquire)) {
@@ -230,7 +232,7 @@ enum errc voter_store_open(struct voter *voter, const struct log_contents *log, 
                      last.code != ERRC_OK ? last.text : "no mirror");
 }
 
-enum errc voter_store_move(struct voter *voter, uint64_t until, struct error *e)
+static enum errc store_move_once(struct voter *voter, uint64_t until, struct error *e)
 {
     struct error last = ERROR_INIT;
     for (unsigned i = 0; i < voter->mirror_count; i++) {
@@ -258,4 +260,32 @@ enum errc voter_store_move(struct voter *voter, uint64_t until, struct error *e)
     }
     return error_set(e, last.code != ERRC_OK ? last.code : ERRC_UNAVAILABLE, "the metadata state cannot be moved: %s",
                      last.code != ERRC_OK ? last.text : "no mirror is left");
+}
+
+/* While a checkpoint is being made its copier removes the one before and cuts the log: what one look began to read may
+ * go, and the next look finds what stands in its place. */
+enum errc voter_store_move(struct voter *voter, uint64_t until, struct error *e)
+{
+    enum errc rc = ERRC_UNAVAILABLE;
+    for (unsigned look = 0; look < MOVE_LOOKS && rc != ERRC_OK; look++) {
+        struct error why = ERROR_INIT;
+        rc = store_move_once(voter, until, &why);
+        if (rc != ERRC_OK && (look + 1 == MOVE_LOOKS || !voter->checkpointing)) {
+            return error_set(e, rc, "%s", why.text);
+        }
+    }
+    return rc;
+}
+
+void voter_store_follow(struct voter *voter)
+{
+    struct error e = ERROR_INIT;
+    if (voter->store == NULL || voter->checkpointing || voter->rests ||
+        voter->mirrors[voter->store->mirror].state == MIRROR_LIVE) {
+        return;
+    }
+    if (voter_store_move(voter, voter->applied_index, &e) != ERRC_OK) {
+        voter_event(voter, "metadata_store_not_moved", voter->mirrors[voter->store->mirror].path, e.text);
+        voter_rest(voter);
+    }
 }

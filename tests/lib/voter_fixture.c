@@ -110,7 +110,8 @@ enum errc vf_open(struct vf *f, bool bootstrap)
         .env = &f->fault.env, .kv_factory = &f->kv.factory, .executor = f->executor, .query_pool = f->query_pool,
         .cluster = cluster, .dir_count = count, .dirs = dirs, .mirrors_wanted = bootstrap ? f->wanted : 0,
         .bootstrap = bootstrap, .start_without_count = f->start_without_count, .start_without = f->start_without,
-        .checkpoint_log_bytes = f->checkpoint_log_bytes, .on_event = on_event, .data = f,
+        .checkpoint_log_bytes = f->checkpoint_log_bytes, .log_segment_bytes = f->log_segment_bytes,
+        .on_event = on_event, .data = f,
     };
     error_clear(&f->error);
     ASSERT(f->voter == NULL);

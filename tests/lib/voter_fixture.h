@@ -23,7 +23,7 @@ struct vf {
     struct voter *voter;        /* NULL: closed */
     unsigned dirs, wanted;
     bool absent[VF_DIRS_MAX];   /* not given to the voter at the next open */
-    uint64_t checkpoint_log_bytes;
+    uint64_t checkpoint_log_bytes, log_segment_bytes;
     unsigned start_without_count;
     const char *start_without[VF_DIRS_MAX];
     char *events;               /* names and texts, one line each */
