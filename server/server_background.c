@@ -6,6 +6,7 @@
 #include "gateway/data/gc_worker.h"
 #include "gateway/data/orphan_sweep.h"
 #include "gateway/data/repair_worker.h"
+#include "gateway/data/suspect_queue.h"
 #include "server/server.h"
 
 #define RATE_WINDOW_NS 5000000000u
@@ -16,6 +17,8 @@ struct server_background {
     struct gc_worker *gc;
     struct repair_worker *repair;
     struct orphan_sweep *sweep;
+    struct suspect_queue *suspects;
+    struct server_poll *poll;
     /* repair rate, measured by whoever asks for progress: the admin executor and the admin loop */
     pthread_mutex_t rate_lock;
     uint64_t rate_since_ns, rate_repaired;
@@ -26,48 +29,21 @@ struct server_background {
 struct notice {
     struct task task;
     struct server_background *background;
-    bool corrupt;
-    struct extent_id extent;
-    uint8_t index;
-    struct meta_op op;
 };
-
-static void on_marked(struct meta_op *op)
-{
-    struct notice *notice = op->data;
-    if (op->status != ERRC_OK) {
-        LOG_WARN(log_event("shard_not_marked"), log_error_of(&op->error), log_text("note", "the next read or scrub finds it again"));
-    }
-    meta_op_release(op);
-    repair_worker_kick(notice->background->repair);
-    mem_free(notice);
-}
 
 static void notice_run(struct task *task)
 {
     struct notice *notice = container_of(task, struct notice, task);
-    struct server_background *background = notice->background;
-    if (notice->corrupt) {
-        const struct meta_command command = { .type = META_CMD_EXTENT_MISSING,
-                                              .extent_missing = { notice->extent, 1u << notice->index } };
-        meta_op_init(&notice->op, background->executor, NULL, on_marked, notice);
-        meta_propose(&background->server->meta, &notice->op, &command);
-        return;
-    }
-    repair_worker_kick(background->repair);
-    gc_worker_kick(background->gc);
+    repair_worker_kick(notice->background->repair);
+    gc_worker_kick(notice->background->gc);
     mem_free(notice);
 }
 
-static void notice_post(struct server_background *background, bool corrupt, struct extent_id extent, uint8_t index)
+/* A shard was marked missing: on the executor. */
+static void on_missing(void *data)
 {
-    struct notice *notice = mem_zalloc(sizeof(*notice));
-    notice->task.run = notice_run;
-    notice->background = background;
-    notice->corrupt = corrupt;
-    notice->extent = extent;
-    notice->index = index;
-    executor_post(background->executor, &notice->task);
+    struct server_background *background = data;
+    repair_worker_kick(background->repair);
 }
 
 struct start_workers {
@@ -86,9 +62,14 @@ static void workers_start(struct task *task)
     const struct repair_worker_config repair = { .store = &server->store, .executor = background->executor };
     const struct orphan_sweep_config sweep = { .store = &server->store, .executor = background->executor,
                                                .node = server->node_id };
+    const struct suspect_queue_config suspects = { .store = &server->store, .executor = background->executor,
+                                                   .on_missing = on_missing, .data = background };
     background->gc = gc_worker_start(&gc);
     background->repair = repair_worker_start(&repair);
     background->sweep = orphan_sweep_start(&sweep);
+    background->suspects = suspect_queue_start(&suspects);
+    background->poll = server_poll_start(server);
+    server->store.repair = suspect_queue_hook(background->suspects); /* before the first reader */
     waiter_wake(&start->waiter, ERRC_OK);
 }
 
@@ -121,15 +102,24 @@ void background_disk_changed(struct server_background *background, struct disk_i
 {
     (void)disk; /* repair and collection look at the whole map */
     if (usable) {
-        notice_post(background, false, (struct extent_id){ { 0 } }, 0);
+        struct notice *notice = mem_zalloc(sizeof(*notice));
+        notice->task.run = notice_run;
+        notice->background = background;
+        executor_post(background->executor, &notice->task);
     }
 }
 
-void background_shard_corrupt(struct server_background *background, struct extent_id extent, uint8_t index)
+void background_shard_corrupt(struct server_background *background, struct disk_id disk, struct extent_id extent,
+                              uint8_t index)
 {
     if (!extent_id_is_zero(extent)) {
-        notice_post(background, true, extent, index);
+        suspect_queue_report(background->suspects, extent, index, disk);
     }
+}
+
+void background_view(struct server_background *background, struct server_poll_view *ret_view)
+{
+    server_poll_copy(background != NULL ? background->poll : NULL, ret_view);
 }
 
 void background_progress(struct server_background *background, struct background_progress *ret_progress)
@@ -161,11 +151,19 @@ struct stop_workers {
     unsigned left;
 };
 
+static void on_all_stopped(void *data)
+{
+    struct stop_workers *stop = data;
+    waiter_wake(&stop->waiter, ERRC_OK);
+}
+
+/* The workers report suspects too, so their queue ends last. */
 static void on_stopped(void *data)
 {
     struct stop_workers *stop = data;
     if (--stop->left == 0) {
-        waiter_wake(&stop->waiter, ERRC_OK);
+        stop->background->server->store.repair = NULL;
+        suspect_queue_stop(stop->background->suspects, on_all_stopped, stop);
     }
 }
 
@@ -173,10 +171,11 @@ static void workers_stop(struct task *task)
 {
     struct stop_workers *stop = container_of(task, struct stop_workers, task);
     struct server_background *background = stop->background;
-    stop->left = 3;
+    stop->left = 4;
     gc_worker_stop(background->gc, on_stopped, stop);
     repair_worker_stop(background->repair, on_stopped, stop);
     orphan_sweep_stop(background->sweep, on_stopped, stop);
+    server_poll_stop(background->poll, on_stopped, stop);
 }
 
 void background_stop(struct server_background *background)

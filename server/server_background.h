@@ -8,6 +8,7 @@
 
 #include "common/base/error.h"
 #include "common/base/id.h"
+#include "server/server_poll.h"
 
 #include <stdint.h>
 
@@ -26,7 +27,10 @@ struct server_background *background_start(struct server *server);
 /* A disk's state changed: its extents are marked (lost) or checked (back). From any thread. */
 void background_disk_changed(struct server_background *background, struct disk_id disk, bool usable);
 /* A shard does not match its checksums: it is marked missing and rebuilt. From any thread. */
-void background_shard_corrupt(struct server_background *background, struct extent_id extent, uint8_t index);
+void background_shard_corrupt(struct server_background *background, struct disk_id disk, struct extent_id extent,
+                              uint8_t index);
+/* What disks and metadata answered last. From any thread; NULL: nothing yet. */
+void background_view(struct server_background *background, struct server_poll_view *ret_view);
 void background_progress(struct server_background *background, struct background_progress *ret_progress);
 /* Stops the workers and waits for calls under way; from the main thread. NULL is fine. */
 void background_stop(struct server_background *background);

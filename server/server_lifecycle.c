@@ -293,7 +293,7 @@ static void on_corrupt(void *data, struct disk_id disk, struct extent_id extent,
     LOG_ERROR(log_event("shard_corrupt"), log_text("path", path), log_text("extent", id), log_u64("shard", index));
     struct server_background *background = atomic_load(&server->background);
     if (background != NULL) {
-        background_shard_corrupt(background, extent, index);
+        background_shard_corrupt(background, disk, extent, index);
     }
 }
 

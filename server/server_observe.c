@@ -5,7 +5,9 @@
 #include "server/server_background.h"
 
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 
 #define LINE_BYTES 512
 
@@ -36,26 +38,67 @@ static void single(struct enc *text, const char *name, const char *type, const c
     line(text, "%s %llu", name, (unsigned long long)value);
 }
 
-static void disks_write(struct server *server, struct enc *text)
+struct disk_gauge {
+    const char *name, *type, *help;
+    size_t offset; /* of the uint64_t in struct node_disk_status_entry */
+};
+
+static const struct disk_gauge disk_gauges[] = {
+#define GAUGE(name, type, field, help) { "cairn_disk_" name, type, help, offsetof(struct node_disk_status_entry, field) }
+    GAUGE("total_bytes", "gauge", total_bytes, "Size of the file system."),
+    GAUGE("free_bytes", "gauge", free_bytes, "Free in the file system."),
+    GAUGE("used_bytes", "gauge", used_bytes, "Live bytes in segments."),
+    GAUGE("dead_bytes", "gauge", dead_bytes, "Freed bytes that compaction has not given back yet."),
+    GAUGE("shards", "gauge", shard_count, "Shards on the disk."),
+    GAUGE("write_queue_bytes", "gauge", write_queue_bytes, "Bytes that wait for their sync."),
+    GAUGE("fsyncs_total", "counter", fsync_count, "Syncs since the start."),
+#undef GAUGE
+};
+
+static void disk_gauges_write(const struct server_poll_view *view, struct enc *text)
+{
+    char id[ID_HEX_BYTES];
+    for (size_t g = 0; g < sizeof(disk_gauges) / sizeof(disk_gauges[0]); g++) {
+        const struct disk_gauge *gauge = &disk_gauges[g];
+        family(text, gauge->name, gauge->type, gauge->help);
+        for (uint32_t i = 0; i < view->disk_count; i++) {
+            uint64_t value;
+            memcpy(&value, (const char *)&view->disks[i] + gauge->offset, sizeof(value));
+            id_hex(view->disks[i].disk.bytes, id);
+            line(text, "%s{disk=\"%s\"} %llu", gauge->name, id, (unsigned long long)value);
+        }
+    }
+    family(text, "cairn_disk_scrub_age_seconds", "gauge",
+           "Since the last complete scrub pass; absent before the first.");
+    for (uint32_t i = 0; i < view->disk_count; i++) {
+        id_hex(view->disks[i].disk.bytes, id);
+        if (view->disks[i].scrub_age_ms != UINT64_MAX) {
+            line(text, "cairn_disk_scrub_age_seconds{disk=\"%s\"} %llu", id,
+                 (unsigned long long)(view->disks[i].scrub_age_ms / 1000));
+        }
+    }
+}
+
+/* The states are of this moment; a disk of the map that is not here counts too. */
+static void disks_write(struct server *server, const struct server_poll_view *view, struct enc *text)
 {
     struct cluster_map_disk *disks = mem_zalloc(SERVER_DIRS_MAX * sizeof(*disks));
     unsigned count = cluster_map_disks(server->map, disks, SERVER_DIRS_MAX);
     count = count < SERVER_DIRS_MAX ? count : SERVER_DIRS_MAX;
-    family(text, "cairn_disk_up", "gauge", "1 while the disk takes reads.");
-    for (unsigned i = 0; i < count; i++) {
-        char id[ID_HEX_BYTES];
-        id_hex(disks[i].id.bytes, id);
-        enum disk_state state = node_disk_state(server->node, disks[i].id);
-        line(text, "cairn_disk_up{disk=\"%s\"} %d", id, state == DISK_ONLINE || state == DISK_FULL);
-    }
-    family(text, "cairn_disk_writable", "gauge", "1 while the disk takes writes.");
-    for (unsigned i = 0; i < count; i++) {
-        char id[ID_HEX_BYTES];
-        id_hex(disks[i].id.bytes, id);
-        line(text, "cairn_disk_writable{disk=\"%s\"} %d", id,
-             node_disk_state(server->node, disks[i].id) == DISK_ONLINE);
+    char id[ID_HEX_BYTES];
+    for (int writable = 0; writable < 2; writable++) {
+        const char *name = writable ? "cairn_disk_writable" : "cairn_disk_up";
+        family(text, name, "gauge", writable ? "1 while the disk takes writes." : "1 while the disk takes reads.");
+        for (unsigned i = 0; i < count; i++) {
+            enum disk_state state = node_disk_state(server->node, disks[i].id);
+            if (disks[i].map_state != META_DISK_REMOVED) {
+                id_hex(disks[i].id.bytes, id);
+                line(text, "%s{disk=\"%s\"} %d", name, id, state == DISK_ONLINE || (!writable && state == DISK_FULL));
+            }
+        }
     }
     mem_free(disks);
+    disk_gauges_write(view, text);
 }
 
 static void metadata_write(struct server *server, struct enc *text)
@@ -69,6 +112,28 @@ static void metadata_write(struct server *server, struct enc *text)
     single(text, "cairn_metadata_replicas", "gauge", "Metadata mirrors wanted.", status.replicas_wanted);
     single(text, "cairn_metadata_replicas_behind", "gauge", "Metadata mirrors that are not current.",
            status.replicas_behind);
+}
+
+/* As the metadata state counts them: stripes on disks that are away but may come back count as whole here;
+ * `cairn status` looks at every extent. */
+static void stored_write(const struct server_poll_view *view, struct enc *text)
+{
+    const struct meta_status *meta = &view->meta;
+    if (!view->has_meta) {
+        return;
+    }
+    single(text, "cairn_buckets", "gauge", "Buckets.", meta->buckets);
+    single(text, "cairn_objects", "gauge", "Current objects.", meta->objects);
+    single(text, "cairn_object_bytes", "gauge", "Bytes of all versions.", meta->bytes);
+    single(text, "cairn_uploads", "gauge", "Multipart uploads under way.", meta->uploads);
+    single(text, "cairn_extents", "gauge", "Extents.", meta->extents);
+    single(text, "cairn_stripes", "gauge", "Stripes.", meta->stripes);
+    single(text, "cairn_stripes_to_repair", "gauge",
+           "Stripes with a shard marked missing or in a smaller code than their class.", meta->stripes_degraded);
+    single(text, "cairn_repair_queue_extents", "gauge", "Extents that wait for repair.",
+           meta->extents - meta->extents_full);
+    single(text, "cairn_gc_queue_items", "gauge", "Deleted extents and objects that wait to be freed.", meta->gc_items);
+    single(text, "cairn_sessions_open", "gauge", "Writing sessions.", meta->sessions_open);
 }
 
 static void data_write(struct server *server, struct enc *text)
@@ -119,14 +184,18 @@ static void front_write(struct server *server, struct enc *text)
 
 void server_metrics_write(struct server *server, struct enc *text)
 {
+    struct server_poll_view *view = mem_zalloc(sizeof(*view));
+    background_view(atomic_load(&server->background), view);
     family(text, "cairn_build_info", "gauge", "Version of the program.");
     line(text, "cairn_build_info{version=\"%s\"} 1", CAIRN_VERSION);
     single(text, "cairn_ready", "gauge", "1 while requests are served.", atomic_load(&server->ready) ? 1 : 0);
     gateway_metrics_write(server->gateway, text);
     front_write(server, text);
-    disks_write(server, text);
+    disks_write(server, view, text);
     metadata_write(server, text);
+    stored_write(view, text);
     data_write(server, text);
+    mem_free(view);
 }
 
 unsigned server_fail(struct error *e, unsigned status, const char *text)

@@ -291,8 +291,9 @@ void cluster_map_disk_state(struct cluster_map *map, struct disk_id id, uint8_t 
     data_lock_take(&map->lock);
     struct map_disk *disk = disk_get(map, id);
     if (disk != NULL) {
+        bool news = disk->state != state;
         disk->state = state;
-        if (state == DISK_ONLINE) {
+        if (state == DISK_ONLINE && news) {
             disk->failed_until_ns = 0;
             disk->full_until_ns = 0;
         }

@@ -61,7 +61,8 @@ void cluster_map_refresh(struct cluster_map *map, void (*done)(void *data, enum 
 void cluster_map_install(struct cluster_map *map, const struct meta_cluster_reply *reply);
 uint64_t cluster_map_revision(struct cluster_map *map);
 
-/* The node's word (DISK_ONLINE ... DISK_ABSENT); free_bytes 0: not told. */
+/* The node's word (DISK_ONLINE ... DISK_ABSENT); total_bytes 0: sizes are not told. Only a change to ONLINE lets a
+ * disk that failed calls back in early: the same word again is no news. */
 void cluster_map_disk_state(struct cluster_map *map, struct disk_id disk, uint8_t state, uint64_t total_bytes,
                             uint64_t free_bytes);
 /* A call to the disk ended with `status`: IO and UNAVAILABLE take it out of new writes until the node tells

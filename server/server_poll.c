@@ -1,0 +1,139 @@
+/*
+ *   SLEEPING -> ASKING THE NODE -> ASKING METADATA -> SLEEPING       (a stop waits for the question under way)
+ */
+#include "server/server_poll.h"
+
+#include "common/base/list.h"
+#include "common/base/mem.h"
+#include "common/rpc/rpc_schema.h"
+#include "server/server.h"
+
+#define POLL_MS 3000
+
+struct server_poll {
+    struct server *server;
+    struct executor *executor;
+    struct timer timer;
+    struct enc head;
+    struct rpc_call call;
+    struct meta_op op;
+    bool asking;
+    bool stopping;
+    void (*stop_done)(void *data);
+    void *stop_data;
+    pthread_mutex_t lock;          /* of view */
+    struct server_poll_view view;
+};
+
+static void poll_free(struct server_poll *poll)
+{
+    void (*done)(void *data) = poll->stop_done;
+    void *data = poll->stop_data;
+    timer_stop(poll->executor, &poll->timer);
+    enc_free(&poll->head);
+    (void)pthread_mutex_destroy(&poll->lock);
+    mem_free(poll);
+    done(data);
+}
+
+static void poll_sleep(struct server_poll *poll)
+{
+    poll->asking = false;
+    if (poll->stopping) {
+        poll_free(poll);
+    } else {
+        timer_start(poll->executor, &poll->timer, POLL_MS);
+    }
+}
+
+static void on_meta(struct meta_op *op)
+{
+    struct server_poll *poll = op->data;
+    if (op->status == ERRC_OK) {
+        (void)pthread_mutex_lock(&poll->lock);
+        poll->view.has_meta = true;
+        poll->view.meta = op->service_status;
+        (void)pthread_mutex_unlock(&poll->lock);
+    }
+    meta_op_release(op);
+    poll_sleep(poll);
+}
+
+/* The state is asked again: it may have changed since the node wrote its answer, and then the map was told. */
+static void disks_take(struct server_poll *poll, const struct node_disk_status_reply *reply)
+{
+    struct server *server = poll->server;
+    (void)pthread_mutex_lock(&poll->lock);
+    poll->view.disk_count = reply->count;
+    for (uint32_t i = 0; i < reply->count; i++) {
+        struct node_disk_status_entry *entry = &poll->view.disks[i];
+        *entry = reply->entries[i];
+        entry->path = SLICE_EMPTY;
+        entry->reason = SLICE_EMPTY;
+        cluster_map_disk_state(server->map, entry->disk, (uint8_t)node_disk_state(server->node, entry->disk),
+                               entry->total_bytes, entry->free_bytes);
+    }
+    (void)pthread_mutex_unlock(&poll->lock);
+}
+
+static void on_node(struct rpc_call *call)
+{
+    struct server_poll *poll = call->data;
+    struct node_disk_status_reply *reply = mem_zalloc(sizeof(*reply));
+    if (call->status == ERRC_OK && node_disk_status_reply_decode(enc_slice(&call->reply), reply) == ERRC_OK) {
+        disks_take(poll, reply);
+    }
+    mem_free(reply);
+    rpc_call_release(call);
+    if (poll->stopping) {
+        poll_sleep(poll);
+        return;
+    }
+    const struct meta_query query = { .type = META_QRY_STATUS };
+    meta_op_init(&poll->op, poll->executor, NULL, on_meta, poll);
+    meta_query(&poll->server->meta, &poll->op, &query);
+}
+
+static void poll_ask(struct task *task)
+{
+    struct server_poll *poll = container_of(task, struct server_poll, timer.task);
+    poll->asking = true;
+    poll->call = (struct rpc_call){ .method = RPC_NODE_DISK_STATUS, .head = enc_slice(&poll->head),
+                                    .reply_to = poll->executor, .done = on_node, .data = poll };
+    rpc_call_start(node_channel(poll->server->node), &poll->call);
+}
+
+struct server_poll *server_poll_start(struct server *server)
+{
+    struct server_poll *poll = mem_zalloc(sizeof(*poll));
+    const struct node_disk_status all = { 0 };
+    poll->server = server;
+    poll->executor = server->completions;
+    poll->timer.task.run = poll_ask;
+    (void)pthread_mutex_init(&poll->lock, NULL);
+    poll->head = (struct enc)ENC_INIT;
+    node_disk_status_encode(&poll->head, &all);
+    poll_ask(&poll->timer.task);
+    return poll;
+}
+
+void server_poll_copy(struct server_poll *poll, struct server_poll_view *ret_view)
+{
+    if (poll == NULL) {
+        *ret_view = (struct server_poll_view){ .has_meta = false };
+        return;
+    }
+    (void)pthread_mutex_lock(&poll->lock);
+    *ret_view = poll->view;
+    (void)pthread_mutex_unlock(&poll->lock);
+}
+
+void server_poll_stop(struct server_poll *poll, void (*done)(void *data), void *data)
+{
+    poll->stop_done = done;
+    poll->stop_data = data;
+    poll->stopping = true;
+    if (!poll->asking) {
+        poll_free(poll);
+    }
+}
