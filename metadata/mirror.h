@@ -7,7 +7,8 @@
  * A record carries the index of the first record of the write that it was part of. A write begins only when the one
  * before is durable on all live mirrors, so a damaged record with a whole record of a LATER write behind it was
  * acknowledged: the mirror is corrupt and must be refilled. Without one it is a torn tail, never acknowledged, and is
- * cut off; the voter sees to it that an acknowledged record does not stay the last one (voter_log.c "seal"). Bytes: docs/formats/metadata-log.md.
+ * cut off; the voter sees to it that an acknowledged record does not stay the last one (voter_log.c "seal").
+ * Bytes: docs/formats/metadata-log.md.
  *
  * All calls block. Thread: one at a time (the mirror's executor, or start-up).
  */
