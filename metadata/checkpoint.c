@@ -212,20 +212,24 @@ static bool manifest_parse(struct slice bytes, struct manifest *manifest)
 static enum errc manifest_read(struct env *env, const char *folder, struct manifest *ret, struct error *e)
 {
     char *path = mem_format("%s/" MANIFEST_NAME, folder);
-    uint8_t *bytes = mem_alloc(MANIFEST_BYTES_MAX);
+    struct enc bytes = ENC_INIT;
     struct env_file *file = NULL;
+    struct env_stat stat;
     size_t len = 0;
     *ret = (struct manifest){ .count = 0 };
     enum errc rc = env->vt->open(env, path, ENV_OPEN_READ, &file, e);
     if (rc == ERRC_OK) {
-        rc = env->vt->pread(env, file, bytes, MANIFEST_BYTES_MAX, 0, &len, e);
+        rc = env->vt->stat_file(env, file, &stat, e);
+        if (rc == ERRC_OK && stat.size <= MANIFEST_BYTES_MAX) {
+            rc = env->vt->pread(env, file, enc_reserve(&bytes, (size_t)stat.size), (size_t)stat.size, 0, &len, e);
+        }
         env->vt->close(env, file);
     }
-    if (rc == ERRC_OK && !manifest_parse(slice_of(bytes, len), ret)) {
+    if (rc == ERRC_OK && !manifest_parse(slice_of(bytes.data, len), ret)) {
         manifest_free(ret);
         rc = error_set(e, ERRC_CORRUPT, "'%s' is damaged", path);
     }
-    mem_free(bytes);
+    enc_free(&bytes);
     mem_free(path);
     return rc;
 }
