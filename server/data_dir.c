@@ -10,13 +10,15 @@
 
 #define LOCK_NAME "lock"
 
-/* Everything that Cairn itself puts into a DIR: what an unfinished first start may have left. */
-static const char *const own_names[] = { LOCK_NAME, "credentials", "credentials.new", "disk",    "disk.new",
-                                         "segments", "index",      "metadata",        "lost+found" };
+/* What an unfinished first start may have left, and the file system itself: everything that is written before the
+ * superblock. Segments and index are made after it. */
+static const char *const own_names[] = { LOCK_NAME,  "credentials", "credentials.new",
+                                         "disk.new", "metadata",    "lost+found" };
 
 struct names_seen {
     unsigned foreign;
     unsigned own;   /* beside the lock and lost+found */
+    bool stored;    /* it has segments */
     char first_foreign[64];
 };
 
@@ -30,6 +32,7 @@ static void name_visit(void *data, const char *name)
             return;
         }
     }
+    seen->stored = seen->stored || strcmp(name, "segments") == 0;
     if (seen->foreign++ == 0) {
         size_t len = strlen(name);
         len = len < sizeof(seen->first_foreign) ? len : sizeof(seen->first_foreign) - 1;
@@ -106,6 +109,11 @@ static enum errc dir_inspect_unformatted(struct env *env, struct data_dir *dir, 
     struct names_seen seen = { 0 };
     struct error why = ERROR_INIT;
     if (env->vt->list(env, dir->path, name_visit, &seen, &why) != ERRC_OK) {
+        dir_unreadable(dir, &why);
+        return ERRC_OK;
+    }
+    if (seen.stored) {
+        (void)error_set(&why, ERRC_CORRUPT, "its superblock, the file 'disk', is missing");
         dir_unreadable(dir, &why);
         return ERRC_OK;
     }
@@ -314,6 +322,7 @@ enum errc data_dir_prepare(struct env *env, struct data_dir *dir, struct error *
         if (rc != ERRC_OK) {
             return rc;
         }
+        dir->made = true;
         char *slash = strrchr(dir->path, '/');
         char *parent = slash == dir->path ? mem_strdup("/") : mem_strndup(dir->path, (size_t)(slash - dir->path));
         rc = env->vt->fsync_dir(env, parent, e);
@@ -345,14 +354,30 @@ enum errc data_dir_format(struct env *env, struct data_dir *dir, struct cluster_
     return rc;
 }
 
+/* Best effort: what stays behind is taken up by the next first start. */
+static void dir_abandon(struct env *env, const struct data_dir *dir, bool unwritten)
+{
+    if (unwritten && dir->lock != NULL && dir->kind == DATA_DIR_EMPTY) {
+        (void)folder_empty(env, dir->path, NULL);
+    }
+    if (dir->lock != NULL && dir->lock_made) {
+        char *path = mem_format("%s/" LOCK_NAME, dir->path);
+        (void)env->vt->unlink(env, path, NULL);
+        mem_free(path);
+    }
+    if (unwritten && dir->made) {
+        (void)env->vt->rmdir(env, dir->path, NULL);
+    }
+}
+
 void data_dirs_abandon(struct data_dirs *dirs)
 {
+    bool unwritten = dirs->count > 0;
     for (unsigned i = 0; i < dirs->count; i++) {
-        if (dirs->dirs[i].lock != NULL && dirs->dirs[i].lock_made) {
-            char *path = mem_format("%s/" LOCK_NAME, dirs->dirs[i].path);
-            (void)dirs->env->vt->unlink(dirs->env, path, NULL); /* an empty file more is no harm */
-            mem_free(path);
-        }
+        unwritten = unwritten && dirs->dirs[i].kind != DATA_DIR_KNOWN;
+    }
+    for (unsigned i = 0; i < dirs->count; i++) {
+        dir_abandon(dirs->env, &dirs->dirs[i], unwritten);
     }
     data_dirs_close(dirs);
 }

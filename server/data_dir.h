@@ -30,6 +30,7 @@ struct data_dir {
     struct disk_id disk;          /* KNOWN, or drawn when formatted */
     struct env_file *lock;        /* held open while the server runs; NULL where there is no lock */
     bool lock_made;               /* by this look: goes again if the start is refused */
+    bool made;                    /* by data_dir_prepare: the same */
     struct error problem;         /* why it is UNREADABLE */
     uint64_t device, inode;       /* to tell duplicates */
     bool unfinished;              /* EMPTY: a former first start left files that must go first */
@@ -61,7 +62,8 @@ MUST_CHECK enum errc data_dir_format(struct env *env, struct data_dir *dir, stru
                                      struct error *e);
 /* Gives the locks back. */
 void data_dirs_close(struct data_dirs *dirs);
-/* The same for a start that was refused: lock files that were not there before are removed. */
+/* The same for a start that failed: lock files that were not there before are removed and, while no DIR has a superblock
+ * yet, everything else that this first start has made. */
 void data_dirs_abandon(struct data_dirs *dirs);
 
 #endif

@@ -36,6 +36,7 @@ struct server {
     struct data_dirs dirs;
     struct credentials credentials;
     bool first_start;                  /* no DIR was known: a new data set */
+    bool failed;                       /* the start did not succeed */
     bool print_keys;                   /* they were generated just now */
     uint8_t class_k, class_m;          /* of new buckets */
     struct node_id node_id;            /* of this process's node, from the cluster id: one node only */

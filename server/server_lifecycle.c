@@ -1,5 +1,6 @@
 /*
  * The order of start-up (a crash at each step: server/README.md):
+ *   0 TLS files, a look at the ports
  *   1 look at every DIR and lock it   2 keys   3 voter   4 superblocks of new DIRs   5 storage node
  *   6 map, groups, recorded code      7 session and background work   8 gateway   9 listeners
  */
@@ -22,6 +23,20 @@
 #define DRAIN_MS 30000
 #define CALL_TIMEOUT_MS 30000
 #define DISK_START_TIMEOUT_MS 60000
+
+/* ---- step 0: what can be refused before a DIR is touched ---- */
+
+static enum errc start_tls(struct server *server, struct error *e)
+{
+    const struct server_options *options = &server->options;
+    return options->tls_cert == NULL ? ERRC_OK : http_tls_open(options->tls_cert, options->tls_key, &server->tls, e);
+}
+
+static enum errc start_ports(struct server *server, struct error *e)
+{
+    enum errc rc = server_address_probe(&server->options.s3_listen, e);
+    return rc == ERRC_OK ? server_address_probe(&server->options.admin_listen, e) : rc;
+}
 
 /* ---- step 2: keys ---- */
 
@@ -177,10 +192,8 @@ static enum errc start_dirs(struct server *server, struct error *e)
         server_erasure_default(server->dirs.count, &k, &m);
     }
     if ((unsigned)k + m > server->dirs.count) {
-        rc = error_set(e, ERRC_INVALID, "--erasure %u+%u needs %u directories, %u are given: '%s' is the last", k, m, k + m,
-                       server->dirs.count, server->dirs.dirs[server->dirs.count - 1].path);
-        data_dirs_abandon(&server->dirs);
-        return rc;
+        return error_set(e, ERRC_INVALID, "--erasure %u+%u needs %u directories, %u are given: '%s' is the last", k, m,
+                         k + m, server->dirs.count, server->dirs.dirs[server->dirs.count - 1].path);
     }
     server->class_k = k;
     server->class_m = m;
@@ -536,12 +549,6 @@ static enum errc loops_start(struct server *server, struct error *e)
 static enum errc start_listeners(struct server *server, struct error *e)
 {
     const struct server_options *options = &server->options;
-    if (options->tls_cert != NULL) {
-        enum errc rc = http_tls_open(options->tls_cert, options->tls_key, &server->tls, e);
-        if (rc != ERRC_OK) {
-            return rc;
-        }
-    }
     enum errc rc = http_admin_create(server->admin_loop, options->admin_listen.host, options->admin_listen.port,
                                      server->tls, &server->admin, e);
     if (rc == ERRC_OK) {
@@ -592,7 +599,7 @@ static void banner_print(const struct server *server)
 enum errc server_start(const struct server_options *options, struct server **ret_server, struct error *e)
 {
     static enum errc (*const steps[])(struct server *server, struct error *e) = {
-        start_dirs, start_credentials, start_executors, start_voter, start_format, start_node,
+        start_tls, start_ports, start_dirs, start_credentials, start_executors, start_voter, start_format, start_node,
         start_joins, start_map, start_session, loops_start, start_gateway, start_listeners,
     };
     struct server *server = mem_zalloc(sizeof(*server));
@@ -604,6 +611,7 @@ enum errc server_start(const struct server_options *options, struct server **ret
         rc = steps[i](server, e);
     }
     if (rc != ERRC_OK) {
+        server->failed = true;
         enum errc stopped = server_stop(server);
         ASSERT(stopped == ERRC_OK); /* the cause of rc is in e */
         return rc;
@@ -722,7 +730,11 @@ enum errc server_stop(struct server *server)
     if (server->tls != NULL) {
         http_tls_close(server->tls);
     }
-    data_dirs_close(&server->dirs);
+    if (server->failed) {
+        data_dirs_abandon(&server->dirs);
+    } else {
+        data_dirs_close(&server->dirs);
+    }
     mem_wipe(&server->credentials, sizeof(server->credentials));
     (void)pthread_mutex_destroy(&server->dirs_lock);
     mem_free(server);

@@ -45,6 +45,9 @@ void server_options_help(void);
 /* "127.0.0.1:9000", "[::1]:9000", ":9000" (all interfaces). */
 MUST_CHECK enum errc server_address_parse(const char *text, struct server_address *ret_address, struct error *e);
 
+/* Can the address be listened on? Nothing stays open. */
+MUST_CHECK enum errc server_address_probe(const struct server_address *address, struct error *e);
+
 /* The code for a number of DIRs where none is asked for: 1 -> 1+0, 2 -> 1+1, 3 -> 2+1, 4 -> 2+2, 5 -> 3+2,
  * 6 to 11 -> 4+2, 12 and more -> 8+4. */
 void server_erasure_default(unsigned dir_count, uint8_t *ret_k, uint8_t *ret_m);

@@ -1,0 +1,405 @@
+#!/usr/bin/env python3
+"""Every rule of a start of `cairn server`, against the real binary: what is refused names the directory, ends with a
+status that is not 0 and writes nothing; what is accepted finds its data.
+
+    tests/server/start_rules.py [CASE...]
+
+CAIRN_BINARY names another binary, CAIRN_TEST_KEEP=1 keeps the files.
+"""
+import os
+import shutil
+import stat
+import struct
+
+from server_world import as_nobody, equal, has, listing, run_cases, true, Skip
+
+
+def body_of(key):
+    return (key.encode() * 40000)[:200000 + len(key)]
+
+
+def put_some(up, bucket="bucket", count=5):
+    s3 = up.s3()
+    equal(s3.make_bucket(bucket).status, 200, "make bucket")
+    for i in range(count):
+        equal(s3.put(bucket, f"k{i}", body_of(f"k{i}")).status, 200, "put")
+
+
+def check_some(up, bucket="bucket", count=5):
+    s3 = up.s3()
+    for i in range(count):
+        got = s3.get(bucket, f"k{i}")
+        equal(got.status, 200, f"get {got}")
+        true(got.body == body_of(f"k{i}"), f"k{i} has other bytes")
+
+
+def crc32c(data):
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+def newer_superblock(path):
+    """Raises the format of DIR/disk, with a CRC that is right."""
+    name = os.path.join(path, "disk")
+    with open(name, "rb") as f:
+        raw = bytearray(f.read())
+    true(raw[:8] == b"CAIRNDSK" and crc32c(raw[:12] + bytes(4) + raw[16:]) == struct.unpack_from("<I", raw, 12)[0],
+         "the superblock is not as documented")
+    struct.pack_into("<I", raw, 8, 2)
+    struct.pack_into("<I", raw, 12, 0)
+    struct.pack_into("<I", raw, 12, crc32c(raw))
+    with open(name, "wb") as f:
+        f.write(raw)
+
+
+def first_and_second_start(world):
+    dirs = world.dirs(3, make=False)
+    up = world.up(dirs)
+    has(up.out, ["2+1", "secret key", "access key"], "banner")
+    first_keys = world.keys
+    put_some(up)
+    for path in dirs:
+        equal(stat.S_IMODE(os.stat(os.path.join(path, "credentials")).st_mode), 0o600, "mode of credentials")
+    true(first_keys[1] not in up.log, "the secret key is in the log")
+    equal(up.stop(), 0, "exit status")
+    up = world.up([dirs[2], dirs[0], dirs[1]])
+    true("secret key" not in up.out and first_keys[1] not in up.out + up.log, "the secret key was printed again")
+    equal(up.access, first_keys[0], "access key")
+    check_some(up)
+    equal(up.stop(), 0, "exit status")
+
+
+def keys_are_generated_anew(world):
+    one = world.up([world.dir("a")])
+    first = world.keys
+    two = world.up([world.dir("b")])
+    true(first[0] != two.access and first[1] != two.secret, "two data sets have the same keys")
+    true(len(first[1]) >= 32, "a short secret")
+
+
+def one_directory_warns(world):
+    up = world.up([world.dir("only")])
+    has(up.out, ["WARNING", "NO REDUNDANCY"], "banner")
+    has(up.log, "no_redundancy", "log")
+
+
+def default_codes(world):
+    for count, code in ((1, "1+0"), (2, "1+1"), (4, "2+2"), (5, "3+2"), (6, "4+2"), (11, "4+2"), (12, "8+4")):
+        up = world.up([world.dir(f"of{count}-{i}") for i in range(count)])
+        equal(up.status()["erasure"], code, f"code of {count} directories")
+        equal(up.stop(), 0, "exit status")
+
+
+def another_cluster(world):
+    a, b = world.dirs(2), world.dirs(2, first=11)
+    for dirs in (a, b):
+        equal(world.up(dirs).stop(), 0, "exit status")
+    world.refused([a[0], a[1], b[1]], [b[1], "another cluster"])
+
+
+def duplicate(world):
+    dirs = world.dirs(2)
+    link = os.path.join(world.base, "data", "link")
+    os.symlink(dirs[1], link)
+    world.refused([*dirs, dirs[0]], [dirs[0], "twice"])
+    world.refused([*dirs, dirs[0] + "/"], [dirs[0], "twice"])
+    world.refused([*dirs, link], [dirs[1], "twice"])
+    world.refused([world.dir("new", make=False), world.dir("new", make=False)], ["new", "twice"])
+    equal(world.up(dirs).stop(), 0, "exit status")
+    world.refused([*dirs, link], [dirs[1], "twice"])
+
+
+def copy_of_a_directory(world):
+    dirs = world.dirs(2)
+    equal(world.up(dirs).stop(), 0, "exit status")
+    copy = world.dir("copy", make=False)
+    shutil.copytree(dirs[0], copy)
+    world.refused([*dirs, copy], [copy, "copy of", dirs[0]])
+
+
+def a_file(world):
+    dirs = world.dirs(2)
+    path = os.path.join(world.base, "data", "file")
+    with open(path, "w") as f:
+        f.write("mine")
+    world.refused([*dirs, path], [path, "not a directory"])
+    equal(world.up(dirs).stop(), 0, "exit status")
+    world.refused([*dirs, path], [path, "not a directory"])
+
+
+def not_empty(world):
+    dirs = world.dirs(2)
+    with open(os.path.join(dirs[1], "letter"), "w") as f:
+        f.write("mine")
+    world.refused(dirs, [dirs[1], "letter"])
+
+
+def no_parent(world):
+    dirs = world.dirs(1)
+    path = os.path.join(world.base, "data", "no", "such", "d2")
+    world.refused([*dirs, path], [path])
+
+
+def no_permission(world):
+    dirs = world.dirs(2)
+    wrap = as_nobody(world)
+    os.chmod(dirs[1], 0)
+    try:
+        world.refused(dirs, [dirs[1], "ermission"], wrap=wrap)
+        os.chmod(dirs[1], 0o555)
+        world.refused(dirs, [dirs[1], "ermission"], wrap=wrap)
+        locked = world.dir("locked")
+        os.chmod(locked, 0o555)
+        world.refused([*dirs[:1], os.path.join(locked, "new")], ["locked/new", "ermission"], wrap=wrap)
+    finally:
+        os.chmod(dirs[1], 0o755)
+
+
+def no_permission_later(world):
+    """chmod 000 of one directory of a known data set is a lost disk, not the end."""
+    dirs = world.dirs(4)
+    wrap = as_nobody(world)
+    up = world.up(dirs, wrap=wrap)
+    put_some(up)
+    equal(up.stop(), 0, "exit status")
+    os.chmod(dirs[2], 0)
+    try:
+        up = world.up(dirs, wrap=wrap)
+        check_some(up)
+        has(up.log, ["dir_unreadable", dirs[2]], "log")
+        equal(up.stop(), 0, "exit status")
+    finally:
+        os.chmod(dirs[2], 0o755)
+    up = world.up(dirs, wrap=wrap)
+    up.wait_status("whole", lambda s: s["degraded_stripes"] == 0)
+
+
+def locked_by_another_server(world):
+    dirs = world.dirs(3)
+    up = world.up(dirs)
+    put_some(up)
+    before = listing(dirs[1])["lock"]
+    other = world.dir("other")
+    second = world.spawn([other, dirs[1]])
+    equal(second.process.wait(60), 1, "exit status")
+    has(second.log, [dirs[1], "another server"], "message")
+    equal(os.listdir(other), [], "written into the other directory")
+    equal(listing(dirs[1])["lock"], before, "lock")
+    third = world.spawn(dirs)
+    equal(third.process.wait(60), 1, "exit status")
+    has(third.log, "another server", "message")
+    check_some(up)
+    equal(up.stop(), 0, "exit status")
+
+
+def newer_format(world):
+    dirs = world.dirs(3)
+    equal(world.up(dirs).stop(), 0, "exit status")
+    newer_superblock(dirs[1])
+    world.refused(dirs, [dirs[1], "format"])
+
+
+def newer_credentials(world):
+    dirs = world.dirs(2)
+    equal(world.up(dirs).stop(), 0, "exit status")
+    path = os.path.join(dirs[0], "credentials")
+    with open(path) as f:
+        text = f.read().replace("format=1", "format=2")
+    text = text[:text.index("crc32c=")]
+    with open(path, "w") as f:
+        f.write(text + f"crc32c={crc32c(text.encode()):08x}\n")
+    world.refused(dirs, [path, "format"])
+
+
+def too_few_at_the_first_start(world):
+    dirs = world.dirs(5)
+    world.refused(dirs, ["4+2", "6", "5"], "--erasure", "4+2")
+    world.refused(world.dirs(2, first=21, make=False), ["2+1", "d22"], "--erasure", "2+1")
+    equal(os.path.exists(os.path.join(world.base, "data", "d21")), False, "made")
+
+
+def half_a_first_start(world):
+    """What a first start that was killed before its last superblock left is used again, also with other directories."""
+    dirs = world.dirs(3)
+    with open(os.path.join(dirs[0], "credentials"), "w") as f:
+        f.write("format=1\n")
+    os.makedirs(os.path.join(dirs[1], "metadata", "log"))
+    up = world.up(dirs)
+    put_some(up)
+    equal(up.stop(), 0, "exit status")
+    check_some(world.up(dirs))
+
+
+def port_in_use(world):
+    elsewhere = os.path.join(world.base, "elsewhere")
+    up = world.up([elsewhere])
+    dirs = world.dirs(1)
+    world.refused(dirs, [str(up.port)], s3=f"127.0.0.1:{up.port}")
+    world.refused(dirs, [str(up.admin_port)], admin=f"127.0.0.1:{up.admin_port}")
+
+
+def lost_superblock(world):
+    """A directory with segments and without its superblock is no empty one: nothing in it is touched."""
+    dirs = world.dirs(4)
+    up = world.up(dirs)
+    put_some(up)
+    equal(up.stop(), 0, "exit status")
+    os.rename(os.path.join(dirs[3], "disk"), os.path.join(world.base, "kept"))
+    before = listing(dirs[3])
+    up = world.up(dirs)
+    has(up.log, ["dir_unreadable", dirs[3]], "log")
+    check_some(up)
+    equal(up.stop(), 0, "exit status")
+    equal(listing(dirs[3]), before, "what the directory holds")
+    world.refused(dirs[3:], [dirs[3], "superblock"])
+    os.rename(os.path.join(world.base, "kept"), os.path.join(dirs[3], "disk"))
+    up = world.up(dirs)
+    up.wait_status("whole", lambda s: s["degraded_stripes"] == 0)
+
+
+def changed_code_holds_for_new_buckets(world):
+    dirs = world.dirs(6)
+    up = world.up(dirs)
+    put_some(up, "old-ones")
+    equal(up.stop(), 0, "exit status")
+    up = world.up(dirs, "--erasure", "2+2")
+    has(up.log, "erasure_changed", "log")
+    put_some(up, "new-ones")
+    check_some(up, "old-ones")
+    codes = {b["name"]: b["erasure"] for b in up.cli("bucket", "list")[1]["buckets"]}
+    equal(codes, {"old-ones": "4+2", "new-ones": "2+2"}, "codes")
+    equal(up.cli("explain", "old-ones", "k1")[1]["extents"][0]["erasure"], "4+2", "code of an old object")
+    equal(up.cli("explain", "new-ones", "k1")[1]["extents"][0]["erasure"], "2+2", "code of a new object")
+    equal(up.s3().put("old-ones", "later", body_of("later")).status, 200, "put")
+    equal(up.cli("explain", "old-ones", "later")[1]["extents"][0]["erasure"], "4+2", "code of a new object in the old bucket")
+    equal(up.status()["degraded_stripes"], 0, "degraded_stripes")
+    equal(up.stop(), 0, "exit status")
+    equal(world.up(dirs).status()["erasure"], "2+2", "the recorded code")
+
+
+def directories_added_later(world):
+    dirs = world.dirs(4)
+    up = world.up(dirs)
+    put_some(up)
+    equal(up.stop(), 0, "exit status")
+    more = dirs + world.dirs(2, first=5, make=False)
+    up = world.up(more)
+    has(up.log, ["disk_joins", more[4], more[5]], "log")
+    equal(sorted(d["path"] for d in up.status()["disks"]), sorted(more), "disks")
+    s3 = up.s3()
+    for i in range(40):
+        equal(s3.put("bucket", f"later{i}", body_of(f"later{i}")).status, 200, "put")
+    used = {d["path"]: d["shards"] for d in up.status()["disks"]}
+    true(used[more[4]] > 0 and used[more[5]] > 0, f"the new disks are not used: {used}")
+    equal(stat.S_IMODE(os.stat(os.path.join(more[5], "credentials")).st_mode), 0o600, "mode of credentials")
+    check_some(up)
+    equal(up.status()["degraded_stripes"], 0, "degraded_stripes")
+    equal(up.stop(), 0, "exit status")
+    check_some(world.up(more[::-1]))
+
+
+def keys_from_the_environment(world):
+    dirs = world.dirs(2)
+    first = {"CAIRN_ROOT_ACCESS_KEY": "FIRSTKEY", "CAIRN_ROOT_SECRET_KEY": "first-secret-of-the-test"}
+    second = {"CAIRN_ROOT_ACCESS_KEY": "SECONDKEY", "CAIRN_ROOT_SECRET_KEY": "second-secret-of-the-test"}
+    world.refused(dirs, ["CAIRN_ROOT_SECRET_KEY"], env={"CAIRN_ROOT_ACCESS_KEY": "ALONE"})
+    world.refused(dirs, ["secret key"], env={"CAIRN_ROOT_ACCESS_KEY": "FIRSTKEY", "CAIRN_ROOT_SECRET_KEY": "x"})
+    world.keys = ("FIRSTKEY", first["CAIRN_ROOT_SECRET_KEY"])
+    up = world.up(dirs, env=first)
+    true("secret key" not in up.out, "given keys need not be printed")
+    put_some(up)
+    equal(up.stop(), 0, "exit status")
+    world.keys = ("SECONDKEY", second["CAIRN_ROOT_SECRET_KEY"])
+    up = world.up(dirs, env=second)
+    has(up.log, ["root_keys_rotated", "SECONDKEY"], "log")
+    true(second["CAIRN_ROOT_SECRET_KEY"] not in up.log + up.out, "the secret key was printed")
+    check_some(up)
+    equal(up.s3("FIRSTKEY", first["CAIRN_ROOT_SECRET_KEY"]).get("bucket", "k1").status, 403, "the old keys")
+    equal(up.cli("status", env={"CAIRN_ACCESS_KEY": "FIRSTKEY", "CAIRN_SECRET_KEY": first["CAIRN_ROOT_SECRET_KEY"]})[0], 1,
+          "the old keys on the admin port")
+    equal(up.stop(), 0, "exit status")
+    up = world.up(dirs)
+    equal(up.access, "SECONDKEY", "without the environment the stored keys hold")
+    true("root_keys_rotated" not in up.log, "rotated again")
+    check_some(up)
+
+
+def missing_directories(world):
+    dirs = world.dirs(6)
+    up = world.up(dirs)
+    put_some(up)
+    equal(up.stop(), 0, "exit status")
+    away = os.path.join(world.base, "away")
+    os.mkdir(away)
+    for path in dirs[:2]:
+        os.rename(path, os.path.join(away, os.path.basename(path)))
+    up = world.up(dirs)
+    has(up.log, ["dir_missing", dirs[0], dirs[1]], "log")
+    check_some(up)
+    equal(up.stop(), 0, "exit status")
+    equal(os.path.exists(dirs[0]), False, "a missing directory was made")
+    up = world.up(dirs[2:])
+    check_some(up)
+    equal(up.stop(), 0, "exit status")
+    os.rename(dirs[2], os.path.join(away, "d3"))
+    world.refused(dirs, ["d1", "d2", "d3"])
+    world.refused(dirs[3:], ["d1", "d2", "d3"])
+    for name in os.listdir(away):
+        os.rename(os.path.join(away, name), os.path.join(world.base, "data", name))
+    up = world.up(dirs)
+    check_some(up)
+    up.wait_status("whole", lambda s: s["degraded_stripes"] == 0)
+
+
+def start_without(world):
+    dirs = world.dirs(4)
+    up = world.up(dirs)
+    put_some(up)
+    equal(up.stop(), 0, "exit status")
+    for path in dirs[:2]:
+        shutil.rmtree(path)
+    world.refused(dirs, [dirs[0], dirs[1], "start-without"])
+    world.refused(dirs, [dirs[1]], "--start-without", dirs[0])
+    up = world.up(dirs, "--start-without", dirs[0], "--start-without", dirs[1])
+    check_some(up)
+    equal(up.stop(), 0, "exit status")
+
+
+def refused_command_lines(world):
+    dirs = world.dirs(1)
+    for args, word in ((["--nonsense"], "--nonsense"), (["--erasure", "4"], "K+M"), (["--erasure", "4+0"], "redundancy"),
+                       (["--erasure", "17+1"], "K+M"), (["--s3-listen", "nowhere:9"], "numeric"),
+                       (["--s3-listen", "9000"], "ADDR:PORT"), (["--tls-cert", "x"], "--tls-key"), (["--region", "X Y"], "region"),
+                       (["--threads", "0"], "threads"), (["--s3-listen"], "ADDR:PORT")):
+        run = world.cairn("server", *([*args] if args == ["--s3-listen"] else [*args, *dirs]))
+        equal(run.returncode, 2, f"exit status of {args}: {run.stderr}")
+        has(run.stderr, [word, "Try 'cairn server --help'"], "message")
+    equal(world.cairn("server").returncode, 2, "no directory")
+    equal(os.listdir(dirs[0]), [], "written")
+    run = world.cairn("server", "--help")
+    equal((run.returncode, run.stderr), (0, ""), "--help")
+    has(run.stdout, ["--s3-listen", "--erasure", "CAIRN_ROOT_ACCESS_KEY", "8+4"], "--help")
+
+
+def bad_tls_files(world):
+    dirs = world.dirs(1)
+    world.refused(dirs, ["no-such-cert"], "--tls-cert", "no-such-cert", "--tls-key", "no-such-key")
+
+
+def many_open_files(world):
+    up = world.up(world.dirs(1), wrap=["sh", "-c", "ulimit -S -n 64; exec \"$@\"", "sh"])
+    with open(f"/proc/{up.process.pid}/limits") as f:
+        line = next(line for line in f if line.startswith("Max open files")).split()
+    equal(line[3], line[4], "soft and hard limit of open files")
+
+
+CASES = {name: value for name, value in list(globals().items())
+         if callable(value) and getattr(value, "__module__", "") == "__main__" and
+         name not in ("body_of", "put_some", "check_some", "crc32c", "newer_superblock")}
+
+if __name__ == "__main__":
+    run_cases("start_rules", CASES)
