@@ -18,7 +18,7 @@ sys.path[:0] = [HERE, os.path.join(HERE, "lib")]
 from counter import Counter, equal  # noqa: E402
 from server import Server  # noqa: E402
 
-ORDER = ["smoke", "bad_input", "boto3", "botocore_current", "awscli", "awscli_current", "js", "s3cmd", "rclone", "restic",
+ORDER = ["smoke", "bad_input", "auth_matrix", "boto3", "botocore_current", "awscli", "awscli_current", "js", "s3cmd", "rclone", "restic",
          "git_annex", "minio_go", "docker_registry"]
 
 
