@@ -5,6 +5,7 @@
 #include "common/base/mem.h"
 #include "storage-node/superblock.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -23,7 +24,7 @@ static struct disk_id disk_id_of(unsigned i)
 static void must(struct server_sim *s, enum errc rc)
 {
     if (rc != ERRC_OK) {
-        (void)fprintf(stderr, "server_sim: %s: %s\n", errc_name(rc), s->error.text);
+        (void)fprintf(stderr, "CAIRN_SIM_SEED=%" PRIu64 ": %s: %s\n", s->seed, errc_name(rc), s->error.text);
     }
     ASSERT(rc == ERRC_OK);
 }
@@ -116,7 +117,7 @@ static void node_begin(struct server_sim *s)
     memset(disks, 0, sizeof(disks));
     for (unsigned i = 0; i < SERVER_SIM_DIRS; i++) {
         if (!s->absent[i]) {
-            disks[count++] = (struct node_disk_config){ disk_id_of(i), paths[i], { .segment_bytes = 1u << 20 } };
+            disks[count++] = (struct node_disk_config){ disk_id_of(i), paths[i], { .segment_bytes = 256u << 10 } };
         }
     }
     const struct node_config config = {
@@ -317,6 +318,7 @@ void server_sim_format(struct server_sim *s, uint64_t seed)
 {
     struct meta_result result;
     memset(s, 0, sizeof(*s));
+    s->seed = seed;
     machine_begin(s, env_sim_create(seed, DISK_BYTES));
     for (unsigned i = 0; i < SERVER_SIM_DIRS; i++) {
         const struct superblock superblock = { .cluster = cluster, .disk = disk_id_of(i) };

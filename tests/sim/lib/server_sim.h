@@ -18,6 +18,7 @@
 #define SERVER_SIM_MIRRORS 3
 
 struct server_sim {
+    uint64_t seed;                /* printed by failures */
     struct env_sim *sim;
     struct env *env;
     struct kv_sim_factory kv;
