@@ -211,8 +211,9 @@ struct reader {
 static void on_read(struct rpc_call *call)
 {
     struct reader *reader = container_of(call, struct reader, call);
+    struct bench *bench = reader->bench; /* the reader is gone once done is seen */
     atomic_store(&reader->done, true);
-    bench_signal(reader->bench);
+    bench_signal(bench);
 }
 
 static bool setting_there(struct bench *bench, const char *name)
