@@ -352,23 +352,16 @@ static enum errc start_node(struct server *server, struct error *e)
 
 /* ---- step 6: map ---- */
 
-struct join_view {
-    bool missing;           /* a disk of the map is not in service here */
-    bool recorded[SERVER_DIRS_MAX]; /* the DIR's path is that of a missing disk */
-};
-
-static void join_look(struct server *server, const struct meta_cluster_reply *map, struct join_view *view)
+/* Is a disk of the map not here? */
+static bool disk_is_missing(struct server *server, const struct meta_cluster_reply *map)
 {
+    bool missing = false;
     for (uint32_t i = 0; i < map->disk_count; i++) {
         const struct meta_disk *disk = &map->disks[i];
-        if (disk->state == META_DISK_REMOVED || node_disk_state(server->node, disk->id) != DISK_ABSENT) {
-            continue;
-        }
-        view->missing = true;
-        for (unsigned d = 0; d < server->dirs.count; d++) {
-            view->recorded[d] = view->recorded[d] || slice_equal_str(disk->path, server->dirs.dirs[d].path);
-        }
+        missing = missing ||
+                  (disk->state != META_DISK_REMOVED && node_disk_state(server->node, disk->id) == DISK_ABSENT);
     }
+    return missing;
 }
 
 static enum errc dir_join(struct server *server, struct data_dir *dir, struct error *e)
@@ -384,18 +377,18 @@ static enum errc dir_join(struct server *server, struct data_dir *dir, struct er
     return rc;
 }
 
-/* Empty DIRs of a known data set join as new disks, unless a known disk is missing: then an empty DIR may be
- * its freshly mounted replacement, and only `cairn disk replace` says so. */
+/* Empty and absent DIRs of a known data set join as new disks, unless a known disk is missing: then an empty DIR may
+ * be its freshly mounted replacement, which only `cairn disk replace` can say, and an absent one the lost disk. */
 static enum errc start_joins(struct server *server, struct error *e)
 {
-    struct join_view view = { .missing = false };
+    bool missing = false;
     struct arena arena;
     struct meta_op op;
     const struct meta_query query = { .type = META_QRY_CLUSTER };
     arena_init(&arena, 1u << 20);
     enum errc rc = wait_query(&server->meta, server->completions, &arena, &op, &query, e);
     if (rc == ERRC_OK) {
-        join_look(server, &op.cluster, &view);
+        missing = disk_is_missing(server, &op.cluster);
     }
     meta_op_release(&op);
     arena_done(&arena);
@@ -404,13 +397,13 @@ static enum errc start_joins(struct server *server, struct error *e)
         if (dir->kind == DATA_DIR_UNREADABLE) {
             LOG_ERROR(log_event("dir_unreadable"), log_text("path", dir->path), log_error_of(&dir->problem),
                       log_text("note", "starting without it"));
-        } else if (dir->kind == DATA_DIR_ABSENT || (dir->kind == DATA_DIR_EMPTY && view.missing)) {
+        } else if (dir->kind != DATA_DIR_KNOWN && missing) {
             LOG_ERROR(log_event(dir->kind == DATA_DIR_ABSENT ? "dir_missing" : "dir_empty"),
                       log_text("path", dir->path),
                       log_text("note", dir->kind == DATA_DIR_ABSENT
                                            ? "starting without it"
                                            : "a known disk is missing: 'cairn disk replace' adopts this directory"));
-        } else if (dir->kind == DATA_DIR_EMPTY) {
+        } else if (dir->kind != DATA_DIR_KNOWN) {
             rc = dir_join(server, dir, e);
         }
     }

@@ -22,7 +22,8 @@ def put_some(up, bucket="bucket", count=5):
     s3 = up.s3()
     equal(s3.make_bucket(bucket).status, 200, "make bucket")
     for i in range(count):
-        equal(s3.put(bucket, f"k{i}", body_of(f"k{i}")).status, 200, "put")
+        put = s3.put(bucket, f"k{i}", body_of(f"k{i}"))
+        equal(put.status, 200, f"put {put.body} {up.log[-3000:]}")
 
 
 def check_some(up, bucket="bucket", count=5):
@@ -346,13 +347,35 @@ def missing_directories(world):
     check_some(up)
     equal(up.stop(), 0, "exit status")
     os.rename(dirs[2], os.path.join(away, "d3"))
-    world.refused(dirs, ["d1", "d2", "d3"])
-    world.refused(dirs[3:], ["d1", "d2", "d3"])
+    up = world.up(dirs)  # the four of the last start count; three of them are here
+    got = up.s3().get("bucket", "k1")
+    equal((got.status, up.s3().stat("bucket", "k1").status), (503, 200), f"with more than m away: {got}")
+    equal(len(up.s3().list_all("bucket")), 5, "keys")
+    true(up.status()["stripes_by_strength"]["unreadable"] > 0, "unreadable stripes are not counted")
+    equal(up.stop(), 0, "exit status")
     for name in os.listdir(away):
         os.rename(os.path.join(away, name), os.path.join(world.base, "data", name))
     up = world.up(dirs)
     check_some(up)
     up.wait_status("whole", lambda s: s["degraded_stripes"] == 0)
+
+
+def half_of_the_directories_missing(world):
+    dirs = world.dirs(6)
+    up = world.up(dirs)
+    put_some(up)
+    equal(up.stop(), 0, "exit status")
+    away = os.path.join(world.base, "away")
+    os.mkdir(away)
+    for name in ("d1", "d3", "d5"):
+        os.rename(os.path.join(world.base, "data", name), os.path.join(away, name))
+    world.refused(dirs, [dirs[0], dirs[2], dirs[4], "start-without"])
+    world.refused([dirs[1], dirs[3], dirs[5]], [dirs[0], dirs[2], dirs[4], "start-without"])
+    for name in os.listdir(away):
+        os.rename(os.path.join(away, name), os.path.join(world.base, "data", name))
+    up = world.up(dirs)
+    check_some(up)
+    equal(up.status()["degraded_stripes"], 0, "degraded_stripes")
 
 
 def start_without(world):
