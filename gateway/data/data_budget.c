@@ -78,6 +78,14 @@ bool data_budget_cancel(struct data_budget *budget, struct data_budget_wait *wai
     return was_queued;
 }
 
+bool data_budget_pressed(struct data_budget *budget)
+{
+    data_lock_take(&budget->lock);
+    bool pressed = !list_empty(&budget->waiters);
+    data_lock_give(&budget->lock);
+    return pressed;
+}
+
 uint64_t data_budget_used(struct data_budget *budget)
 {
     data_lock_take(&budget->lock);

@@ -36,6 +36,8 @@ void data_budget_force(struct data_budget *budget, uint64_t bytes);
 void data_budget_give(struct data_budget *budget, uint64_t bytes);
 /* True: off the queue, nothing was taken. False: the task is posted (or has run) and the bytes are held. */
 bool data_budget_cancel(struct data_budget *budget, struct data_budget_wait *wait);
+/* Somebody waits for bytes. */
+bool data_budget_pressed(struct data_budget *budget);
 uint64_t data_budget_used(struct data_budget *budget);
 
 #endif

@@ -11,6 +11,9 @@
 #include "gateway/data/extent_writer.h"
 
 #define CHECK_MS 1000
+/* A stream that brings less than this in each of so many checks is slow; while others wait for memory it is given up. */
+#define SLOW_BYTES (64u << 10)
+#define SLOW_CHECKS_MAX 5
 
 struct object_writer {
     struct data_store *store;
@@ -36,6 +39,8 @@ struct object_writer {
     bool ready_posted;
     struct timer check_timer;
     bool ended;
+    uint64_t checked;                 /* `pushed` at the last check */
+    unsigned slow_checks;             /* in a row */
 };
 
 static uint64_t extent_bytes_at(const struct object_writer *writer, uint32_t index)
@@ -145,6 +150,27 @@ static void extent_changed(void *data)
     }
 }
 
+/* Gives up what a slow client's stream holds: many of them would otherwise keep everybody else's uploads waiting. */
+static void writer_evict(struct object_writer *writer)
+{
+    struct error cause = ERROR_INIT;
+    (void)error_set(&cause, ERRC_LIMIT, "a slow upload gave way to others"); /* kept in the result */
+    writer_fail(writer, ERRC_LIMIT, &cause);
+    for (uint32_t i = 0; i < writer->begun; i++) {
+        extent_writer_end(writer->writers[i], true);
+    }
+    writer->begun = 0;
+}
+
+static bool writer_is_slow(struct object_writer *writer)
+{
+    bool slow = !writer->finishing && !writer->waits && writer->status == ERRC_OK &&
+                writer->pushed < writer->params.length && writer->pushed - writer->checked < SLOW_BYTES;
+    writer->slow_checks = slow ? writer->slow_checks + 1 : 0;
+    writer->checked = writer->pushed;
+    return writer->slow_checks >= SLOW_CHECKS_MAX && writer->window.used_bytes > 0;
+}
+
 static void check_run(struct task *task)
 {
     struct object_writer *writer =
@@ -153,6 +179,9 @@ static void check_run(struct task *task)
         extent_writer_check(writer->writers[i]);
     }
     timer_start(writer->params.executor, &writer->check_timer, CHECK_MS);
+    if (writer_is_slow(writer) && data_budget_pressed(&writer->store->write_budget)) {
+        writer_evict(writer);
+    }
     extent_changed(writer);
 }
 

@@ -423,6 +423,34 @@ static void a_small_budget_is_shared_by_many_writers(void **state)
     data_world_close(&world);
 }
 
+/* Clients that hardly send hold all the memory there is: they give way as soon as somebody waits for it. */
+static void slow_streams_give_way_to_others(void **state)
+{
+    (void)state;
+    struct data_config config = small_config();
+    config.write_budget_bytes = 4u << 20;
+    data_world_open(&world, 6, &config);
+    static struct written slow_result, quick_result;
+    struct world_writer slow, quick;
+    world_writer_open(&slow, &world, 4, 2, 6000000, 1, &slow_result);
+    assert_int_equal(object_writer_push(slow.writer, slice_str("a little")), 8);
+    assert_true(data_budget_used(&world.store.write_budget) > 0);
+    (void)turn_env_run(&world.env, world_writer_finished, &slow, 20000);
+    assert_int_equal(object_writer_status(slow.writer), ERRC_OK); /* nobody needs what it holds */
+
+    world_writer_open(&quick, &world, 4, 2, 6000000, 2, &quick_result);
+    world_writer_pump(&quick);
+    assert_true(turn_env_run(&world.env, world_writer_finished, &quick, 20000));
+    assert_int_equal(quick_result.status, ERRC_OK);
+    assert_int_equal(object_writer_status(slow.writer), ERRC_LIMIT);
+    object_writer_keep(quick.writer);
+    object_writer_discard(slow.writer);
+    (void)turn_env_drain(&world.env);
+    assert_int_equal(data_budget_used(&world.store.write_budget), 0);
+    assert_int_equal(fake_node_open_shards(&world.node), 0);
+    data_world_close(&world);
+}
+
 static void fewer_bytes_than_declared_is_no_object(void **state)
 {
     (void)state;
@@ -489,6 +517,7 @@ int main(void)
         cmocka_unit_test(discard_frees_every_shard_at_every_step),
         cmocka_unit_test(a_reader_can_be_closed_at_every_step),
         cmocka_unit_test(a_small_budget_is_shared_by_many_writers),
+        cmocka_unit_test(slow_streams_give_way_to_others),
         cmocka_unit_test(fewer_bytes_than_declared_is_no_object),
         cmocka_unit_test(further_references_are_asked_for_page_by_page),
     };
