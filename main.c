@@ -55,8 +55,14 @@ static int help_run(int argc, char **argv)
 
 static int version_run(int argc, char **argv)
 {
-    (void)argc;
-    (void)argv;
+    if (argc > 1 && strcmp(argv[1], "--help") == 0) {
+        (void)printf("Usage: cairn version\nPrint the version.\n");
+        return 0;
+    }
+    if (argc > 1) {
+        (void)fprintf(stderr, "cairn version: unknown argument '%s'\nTry 'cairn version --help'.\n", argv[1]);
+        return 2;
+    }
     (void)printf("cairn %s\n", CAIRN_VERSION);
     return 0;
 }
