@@ -60,11 +60,11 @@ missing() { # missing SECTION : its lines that are not satisfied
 # A second source entry, where the release's own version of a package is too old.
 backports_add() { # package least suite-word
     . /etc/os-release
-    suite=$VERSION_CODENAME-$3
-    if ! grep -rqs "$suite" "$apt_dir/sources.list" "$apt_dir/sources.list.d"; then
-        entry=$("$here/backports_source.sh" "$apt_dir" "$VERSION_CODENAME" "$suite")
+    full_suite=$VERSION_CODENAME-$3
+    if ! grep -rqs "$full_suite" "$apt_dir/sources.list" "$apt_dir/sources.list.d"; then
+        entry=$("$here/backports_source.sh" "$apt_dir" "$VERSION_CODENAME" "$full_suite")
         target=$apt_dir/sources.list.d/cairn-$3.sources
-        echo "cairn: $1 >= $2 comes from $suite: adding $target, derived from this machine's Debian entry:"
+        echo "cairn: $1 >= $2 comes from $full_suite: adding $target, derived from this machine's Debian entry:"
         echo "$entry" | sed 's/^/    /'
         echo "$entry" | as_root tee "$target" >/dev/null
     fi
