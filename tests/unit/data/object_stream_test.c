@@ -174,7 +174,8 @@ static void too_much_loss_ends_the_stream_with_the_reason(void **state)
     assert_int_equal(got, 0);
     for (unsigned i = 0; i < 3; i++) {
         world.node.disks[e->position[i]].fail = ERRC_OK;
-        cluster_map_disk_state(world.map, fake_disk_id(e->position[i]), DISK_ONLINE, 0, 0);
+        cluster_map_disk_state(world.map, fake_disk_id(e->position[i]), DISK_ABSENT, 0, 0);
+        cluster_map_disk_state(world.map, fake_disk_id(e->position[i]), DISK_ONLINE, 0, 0); /* only a change is news */
     }
     check_read(0, 3000001, 9); /* all is back */
     for (unsigned i = 0; i < 3; i++) {
