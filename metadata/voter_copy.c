@@ -279,15 +279,6 @@ void voter_join_begin(struct voter *voter)
 
 /* ---- replacement ---- */
 
-static uint32_t dir_place(const struct mirror_state *state, struct disk_id disk)
-{
-    uint32_t place = 0;
-    while (place < state->dir_count && !disk_id_equal(state->dirs[place].disk, disk)) {
-        place++;
-    }
-    return place;
-}
-
 /* The mirror of a disk that was here before and comes back, or a new one; NULL: too many. */
 static struct voter_mirror *mirror_for(struct voter *voter, const struct mirror_dir *added)
 {
@@ -322,8 +313,8 @@ void voter_replace_apply(struct voter *voter)
     const struct mirror_dir *added = &voter->replace_added;
     bool same = disk_id_equal(voter->replace_lost, added->disk);
     voter->replace_wanted = false;
-    uint32_t place = dir_place(state, added->disk);
-    place = place == state->dir_count ? dir_place(state, voter->replace_lost) : place;
+    uint32_t place = voter_state_place(state, added->disk);
+    place = place == state->dir_count ? voter_state_place(state, voter->replace_lost) : place;
     struct voter_mirror *mirror = place < MIRROR_DIRS_MAX ? mirror_for(voter, added) : NULL;
     if (mirror == NULL) {
         voter_event(voter, "metadata_mirror_not_added", added->path, "too many directories");

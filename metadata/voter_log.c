@@ -68,23 +68,34 @@ bool voter_mirror_counted(const struct voter_mirror *mirror)
            (mirror->state == MIRROR_JOINING && !mirror->condemned);
 }
 
+uint32_t voter_state_place(const struct mirror_state *state, struct disk_id disk)
+{
+    uint32_t place = 0;
+    while (place < state->dir_count && !disk_id_equal(state->dirs[place].disk, disk)) {
+        place++;
+    }
+    return place;
+}
+
 bool voter_quorum(const struct voter *voter)
 {
     unsigned counted = 0;
     unsigned holders = 0;
     for (unsigned i = 0; i < voter->mirror_count; i++) {
         const struct voter_mirror *mirror = &voter->mirrors[i];
-        counted += voter_mirror_counted(mirror) ? 1 : 0;
+        counted += voter_mirror_counted(mirror) && mirror->known ? 1 : 0;
         holders += voter_mirror_counted(mirror) && mirror->holder ? 1 : 0;
     }
-    return 2 * counted >= voter->state.dir_count && 2 * holders >= voter->holder_count;
+    return 2 * counted >= voter->known_count && 2 * holders >= voter->holder_count;
 }
 
 void voter_generation_done(struct voter *voter)
 {
     voter->holder_count = 0;
+    voter->known_count = voter->state.dir_count;
     for (unsigned i = 0; i < voter->mirror_count; i++) {
         struct voter_mirror *mirror = &voter->mirrors[i];
+        mirror->known = voter_state_place(&voter->state, mirror->mirror.disk) < voter->state.dir_count;
         mirror->holder = voter_mirror_counted(mirror);
         voter->holder_count += mirror->holder ? 1 : 0;
     }
@@ -413,8 +424,8 @@ static void batch_begin(struct voter *voter, bool seal)
     }
     batch->index = update.append_index;
     batch->term = update.append_term;
-    (void)log_record_encode(&batch->records, batch->index, batch->term, batch->type, batch->index, voter->chain,
-                            enc_slice(&batch->data));
+    (void)log_record_encode(&batch->records, voter->state.cluster, batch->index, batch->term, batch->type, batch->index,
+                            voter->chain, enc_slice(&batch->data));
     voter->batch_under_way = true;
     mirrors_run(voter, PHASE_WRITING, mirror_write);
 }

@@ -14,6 +14,7 @@
 #define KV_BLOB_BYTES_MIN 1024
 #define NS_PER_MS 1000000u
 #define CHECKPOINT_LOG_BYTES (64u << 20)
+#define GENERATION_STEP_FORCED 1000000u
 
 STATIC_ASSERT(MIRROR_PATH_BYTES == VOTER_PATH_BYTES, "paths are copied whole");
 
@@ -259,7 +260,8 @@ static enum errc tail_append(struct mirror *mirror, const struct log_contents *o
     for (uint64_t index = log_last(own) + 1; index <= log_last(base) && rc == ERRC_OK; index++) {
         const struct log_entry *entry = &base->entries[index - base->first_index];
         struct enc record = ENC_INIT;
-        uint32_t next = log_record_encode(&record, index, entry->term, entry->type, index, chain, entry->data);
+        uint32_t next = log_record_encode(&record, mirror->cluster, index, entry->term, entry->type, index, chain,
+                                          entry->data);
         ASSERT(next == entry->chain);
         rc = mirror_append(mirror, enc_slice(&record), index, chain, e);
         enc_free(&record);
@@ -326,7 +328,7 @@ static enum errc bootstrap(struct start *start, struct error *e)
     env_random(voter->env, &state->nonce, sizeof(state->nonce));
     enum errc rc = raft_core_bootstrap(&data, e);
     if (rc == ERRC_OK) {
-        (void)log_record_encode(&record, 1, 1, RAFT_CORE_CHANGE, 1, 0, enc_slice(&data));
+        (void)log_record_encode(&record, start->cluster, 1, 1, RAFT_CORE_CHANGE, 1, 0, enc_slice(&data));
     }
     for (unsigned i = 0; i < voter->mirror_count && rc == ERRC_OK; i++) {
         struct mirror *mirror = &voter->mirrors[i].mirror;
@@ -352,24 +354,31 @@ static void state_compose(struct start *start)
     struct mirror_state *state = &voter->state;
     *state = start->states[start->best];
     for (uint32_t d = 0; d < state->dir_count && start->forced; d++) {
-        if (dir_of_disk(voter, state->dirs[d].disk) < 0 && given_up(start, &state->dirs[d])) {
+        if (dir_of_disk(voter, state->dirs[d].disk) < 0 &&
+            (given_up(start, &state->dirs[d]) || !state->dirs[d].is_counted)) {
             state->dirs[d--] = state->dirs[--state->dir_count]; /* known no more: its return is that of a new DIR */
         }
     }
+    if (start->forced) { /* whatever number the given-up DIRs have come to, they must not win when they return */
+        state->generation += GENERATION_STEP_FORCED;
+    }
     voter->holder_count = 0;
+    voter->known_count = state->dir_count;
+    for (unsigned i = 0; i < voter->mirror_count; i++) {
+        voter->mirrors[i].known = false;
+        voter->mirrors[i].holder = false;
+    }
     for (uint32_t d = 0; d < state->dir_count; d++) {
         int dir = dir_of_disk(voter, state->dirs[d].disk);
         voter->holder_count += state->dirs[d].is_counted ? 1 : 0;
         if (dir >= 0) {
+            voter->mirrors[dir].known = true;
             voter->mirrors[dir].holder = state->dirs[d].is_counted && start->state_rc[dir] == ERRC_OK;
         }
     }
     for (unsigned i = 0; i < voter->mirror_count; i++) {
         const struct voter_mirror *mirror = &voter->mirrors[i];
-        uint32_t place = 0;
-        while (place < state->dir_count && !disk_id_equal(state->dirs[place].disk, mirror->mirror.disk)) {
-            place++;
-        }
+        uint32_t place = voter_state_place(state, mirror->mirror.disk);
         if (place == MIRROR_DIRS_MAX || mirror->state == MIRROR_FAILED) {
             continue;
         }

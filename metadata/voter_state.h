@@ -28,6 +28,7 @@ struct voter_mirror {
     bool condemned;                /* JOINING, and failed: leaves when its step ends */
     bool replaced;                 /* another DIR stands for it: it never comes back */
     bool holder;                   /* counted by the last durable generation */
+    bool known;                    /* named by it: a DIR that was just added has no say in the next one */
     bool makes_folder;             /* the step may make DIR/metadata */
     bool copy_failed;              /* it could not take the checkpoint that was made last */
     struct error error_copy;
@@ -91,6 +92,7 @@ struct voter {
     unsigned waiting;              /* mirrors that have not answered this phase */
     bool fence_wanted;             /* a mirror left: new generation before the next answer */
     unsigned holder_count;         /* DIRs that the last durable generation counts */
+    unsigned known_count;          /* DIRs that it names */
     bool dead;                     /* no mirror, or the state can't be applied: only queries are answered */
     struct voter_batch batch;      /* PHASE_WRITING; kept through a PHASE_FENCING that follows */
     bool batch_under_way;
@@ -148,8 +150,10 @@ unsigned voter_live_count(const struct voter *voter);
 unsigned voter_mirrors_wanted(const struct voter *voter);
 int voter_live_first(const struct voter *voter);
 bool voter_mirror_counted(const struct voter_mirror *mirror); /* gets the state of the next generation */
-/* May the DIRs that are counted now decide on a generation? At least half of all known ones and half of those that the
- * last one counts: then no set of DIRs that may start can miss it. */
+/* Index of the disk's DIR in the list; dir_count: it is not there. */
+uint32_t voter_state_place(const struct mirror_state *state, struct disk_id disk);
+/* May the DIRs that are counted now decide on a generation? At least half of those that the last durable one names, and
+ * half of those that it counts: then no set of DIRs that may start can miss it (metadata/README.md "Generations"). */
 bool voter_quorum(const struct voter *voter);
 void voter_generation_done(struct voter *voter); /* it is durable */
 void voter_generation_next(struct voter *voter); /* number, nonce and flags of the DIRs as they stand now */
