@@ -172,12 +172,17 @@ enum errc mirror_state_write(struct mirror *mirror, const struct mirror_state *s
 
 /* ---- records ---- */
 
-uint32_t log_record_encode(struct enc *out, uint64_t index, uint64_t term, uint8_t type, uint64_t batch_first,
+static uint32_t record_mark(struct cluster_id cluster)
+{
+    return RECORD_MAGIC ^ crc32c(cluster.bytes, ID_BYTES);
+}
+
+uint32_t log_record_encode(struct enc *out, struct cluster_id cluster, uint64_t index, uint64_t term, uint8_t type, uint64_t batch_first,
                            uint32_t chain, struct slice data)
 {
     ASSERT(data.len <= LOG_ENTRY_BYTES_MAX);
     uint8_t *header = enc_reserve(out, LOG_RECORD_HEADER_BYTES);
-    store_le32(header, RECORD_MAGIC);
+    store_le32(header, record_mark(cluster));
     store_le64(header + 8, index);
     store_le64(header + 16, term);
     store_le64(header + 24, batch_first);
@@ -198,13 +203,13 @@ struct record {
 };
 
 /* A whole, valid record at `at`. */
-static bool record_parse(struct slice bytes, size_t at, struct record *ret)
+static bool record_parse(struct slice bytes, uint32_t mark, size_t at, struct record *ret)
 {
     if (at > bytes.len || bytes.len - at < LOG_RECORD_HEADER_BYTES) {
         return false;
     }
     const uint8_t *header = bytes.data + at;
-    if (load_le32(header) != RECORD_MAGIC || load_le32(header + 4) != crc32c(header + 8, LOG_RECORD_HEADER_BYTES - 8)) {
+    if (load_le32(header) != mark || load_le32(header + 4) != crc32c(header + 8, LOG_RECORD_HEADER_BYTES - 8)) {
         return false;
     }
     *ret = (struct record){ load_le64(header + 8),  load_le64(header + 16), load_le64(header + 24),
@@ -215,11 +220,11 @@ static bool record_parse(struct slice bytes, size_t at, struct record *ret)
 }
 
 /* Is there, anywhere behind `at`, a record of a write that began after `index`? Then `index` was acknowledged. */
-static bool later_write_exists(struct slice bytes, size_t at, uint64_t index)
+static bool later_write_exists(struct slice bytes, uint32_t mark, size_t at, uint64_t index)
 {
     struct record record;
     for (; bytes.len >= LOG_RECORD_HEADER_BYTES && at <= bytes.len - LOG_RECORD_HEADER_BYTES; at++) {
-        if (load_le32(bytes.data + at) == RECORD_MAGIC && record_parse(bytes, at, &record) && record.batch_first > index) {
+        if (record_parse(bytes, mark, at, &record) && record.batch_first > index) {
             return true;
         }
     }
@@ -402,24 +407,26 @@ static enum errc segment_records(struct loader *loader, const char *path, struct
     struct log_contents *contents = loader->contents;
     size_t at = SEGMENT_HEADER_BYTES;
     struct record record;
-    while (record_parse(bytes, at, &record) && record.index == next_index(contents) &&
+    const uint32_t mark = record_mark(loader->mirror->cluster);
+    while (record_parse(bytes, mark, at, &record) && record.index == next_index(contents) &&
            record.chain == contents->chain && record.index <= loader->until) {
         loader_add(loader, &record);
         at += LOG_RECORD_HEADER_BYTES + record.length;
     }
     *ret_end = at;
-    if (at < bytes.len && next_index(contents) <= loader->until && later_write_exists(bytes, at, next_index(contents))) {
+    if (at < bytes.len && next_index(contents) <= loader->until &&
+        later_write_exists(bytes, mark, at, next_index(contents))) {
         return error_set(e, ERRC_CORRUPT, "'%s' is damaged at offset %zu, before acknowledged records", path, at);
     }
     return ERRC_OK;
 }
 
 /* Is there a whole record, anywhere? Then the header in front of it was durable. */
-static bool record_exists(struct slice bytes)
+static bool record_exists(struct slice bytes, uint32_t mark)
 {
     struct record record;
     for (size_t at = 0; at < bytes.len; at++) {
-        if (record_parse(bytes, at, &record)) {
+        if (record_parse(bytes, mark, at, &record)) {
             return true;
         }
     }
@@ -443,7 +450,7 @@ static enum errc segment_parse(struct loader *loader, const char *path, uint64_t
     if (whole && (!loader->any || first == next_index(contents))) {
         loader->any = true;
         rc = segment_records(loader, path, bytes, ret_end, e);
-    } else if (whole || !last || record_exists(bytes)) {
+    } else if (whole || !last || record_exists(bytes, record_mark(loader->mirror->cluster))) {
         return error_set(e, ERRC_CORRUPT, "'%s': its header is damaged or out of sequence", path);
     }
     if (rc == ERRC_OK && !last && *ret_end < bytes.len && next_index(contents) <= loader->until) {

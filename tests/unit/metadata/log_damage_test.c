@@ -43,7 +43,7 @@ static void record_append(struct small_log *log, const char *data)
 {
     struct enc record = ENC_INIT;
     uint32_t seed = log->chain;
-    log->chain = log_record_encode(&record, log->next, 1, 1, log->next, seed, slice_str(data));
+    log->chain = log_record_encode(&record, log->mirror.cluster, log->next, 1, 1, log->next, seed, slice_str(data));
     assert_int_equal(mirror_append(&log->mirror, enc_slice(&record), log->next, seed, NULL), ERRC_OK);
     enc_free(&record);
     log->end[log->next] = log->mirror.segment_end;
@@ -151,6 +151,25 @@ static void torn_tail_is_cut_at_every_byte(void **state)
     }
 }
 
+/* A client's bytes look like a record of a later write, behind the place where its own write was torn. */
+static void forged_record_in_a_torn_tail_is_no_evidence(void **state)
+{
+    (void)state;
+    struct small_log log;
+    struct cluster_id guessed = { { 77 } };
+    struct log_contents contents;
+    struct enc forged = ENC_INIT;
+    small_log_open(&log);
+    (void)log_record_encode(&forged, guessed, 9, 1, 1, 9, 0, slice_str("mine"));
+    file_change(log.env, SEGMENT_PATH, log.end[3] + 100, forged.data, forged.len);
+    mirror_restart(&log);
+    assert_int_equal(mirror_log_load(&log.mirror, &contents, NULL), ERRC_OK);
+    assert_int_equal(contents.count, 3);
+    log_contents_free(&contents);
+    enc_free(&forged);
+    small_log_close(&log);
+}
+
 static void flip_before_later_records_is_damage(void **state)
 {
     (void)state;
@@ -186,7 +205,7 @@ static void replaced_segment_is_noticed(void **state)
     struct small_log log;
     struct enc record = ENC_INIT;
     small_log_open(&log);
-    (void)log_record_encode(&record, 4, 1, 1, 4, log.chain, slice_str("x"));
+    (void)log_record_encode(&record, log.mirror.cluster, 4, 1, 1, 4, log.chain, slice_str("x"));
     assert_int_equal(log.env->vt->unlink(log.env, SEGMENT_PATH, NULL), ERRC_OK);
     assert_int_equal(mirror_append(&log.mirror, enc_slice(&record), 4, log.chain, NULL), ERRC_NOT_FOUND);
     enc_free(&record);
@@ -321,6 +340,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(torn_tail_is_cut_at_every_byte),
+        cmocka_unit_test(forged_record_in_a_torn_tail_is_no_evidence),
         cmocka_unit_test(flip_before_later_records_is_damage),
         cmocka_unit_test(missing_log_is_damage),
         cmocka_unit_test(replaced_segment_is_noticed),
