@@ -191,7 +191,7 @@ unsigned admin_status(const struct admin_query *query, json_t **ret_json, struct
     arena_init(&arena, STATUS_ARENA_BYTES);
     enum errc rc = wait_query(&server->meta, server->completions, &arena, &op, &ask, e);
     struct strength strength;
-    rc = rc == ERRC_OK ? strength_count(server, &op.service_status, &strength, e) : rc;
+    rc = rc == ERRC_OK ? strength_count(server, &strength, e) : rc;
     if (rc == ERRC_OK) {
         status_fill(server, &op.service_status, &strength, json);
     }

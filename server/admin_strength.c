@@ -2,6 +2,8 @@
 
 #include "server/server.h"
 
+#include <string.h>
+
 #define WALK_ARENA_BYTES (4u << 20)
 #define WALK_ROWS 1000
 
@@ -21,14 +23,27 @@ static bool all_disks_up(struct server *server, const struct meta_cluster_reply 
     return true;
 }
 
-static void extent_count(struct server *server, const struct meta_group *group, const struct extent *extent,
-                         struct strength *strength)
+/* The disk was replaced, and the sweep that marks what the lost one held has not come to this extent yet. */
+static bool shard_awaits_sweep(const struct meta_cluster_reply *map, const struct extent *extent, unsigned shard)
+{
+    for (uint32_t i = 0; i < map->sweep_count; i++) {
+        const struct meta_sweep *sweep = &map->sweeps[i];
+        if (sweep->group == extent->group && sweep->position == extent->position[shard] &&
+            memcmp(extent->id.bytes, sweep->from.bytes, ID_BYTES) > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void extent_count(struct server *server, const struct meta_cluster_reply *map, const struct meta_group *group,
+                         const struct extent *extent, struct strength *strength)
 {
     uint64_t stripes = meta_extent_stripes(extent);
     unsigned away = 0;
     for (unsigned i = 0; i < (unsigned)extent->code.k + extent->code.m; i++) {
         bool there = (extent->missing >> i & 1) == 0 && extent->position[i] < group->disk_count &&
-                     disk_is_up(server, group->disks[extent->position[i]]);
+                     disk_is_up(server, group->disks[extent->position[i]]) && !shard_awaits_sweep(map, extent, i);
         away += there ? 0 : 1;
     }
     strength->extents++;
@@ -45,8 +60,8 @@ static void extent_count(struct server *server, const struct meta_group *group, 
     }
 }
 
-static enum errc group_walk(struct server *server, const struct meta_group *group, struct strength *strength,
-                            struct error *e)
+static enum errc group_walk(struct server *server, const struct meta_cluster_reply *map, const struct meta_group *group,
+                            struct strength *strength, struct error *e)
 {
     struct meta_query query = { .type = META_QRY_GROUP_EXTENTS, .from = group->id, .limit = WALK_ROWS };
     enum errc rc = ERRC_OK;
@@ -57,7 +72,7 @@ static enum errc group_walk(struct server *server, const struct meta_group *grou
         rc = wait_query(&server->meta, server->completions, &arena, &op, &query, e);
         more = rc == ERRC_OK && op.repair.count > 0;
         for (uint32_t i = 0; more && i < op.repair.count; i++) {
-            extent_count(server, group, &op.repair.extents[i], strength);
+            extent_count(server, map, group, &op.repair.extents[i], strength);
             query.extent = op.repair.extents[i].id;
         }
         meta_op_release(&op);
@@ -66,22 +81,40 @@ static enum errc group_walk(struct server *server, const struct meta_group *grou
     return rc;
 }
 
-enum errc strength_count(struct server *server, const struct meta_status *status, struct strength *ret_strength,
-                         struct error *e)
+/* Of nothing but whole extents: no need to look at each of them. */
+static enum errc strength_of_whole(struct server *server, struct strength *strength, bool *ret_whole, struct error *e)
+{
+    struct arena arena;
+    struct meta_op op;
+    const struct meta_query query = { .type = META_QRY_STATUS };
+    arena_init(&arena, WALK_ARENA_BYTES);
+    enum errc rc = wait_query(&server->meta, server->completions, &arena, &op, &query, e);
+    const struct meta_status *status = &op.service_status;
+    *ret_whole = rc == ERRC_OK && status->stripes_degraded == 0;
+    if (*ret_whole) {
+        *strength = (struct strength){ .extents = status->extents, .extents_full = status->extents,
+                                       .stripes = status->stripes, .stripes_full = status->stripes };
+    }
+    meta_op_release(&op);
+    arena_done(&arena);
+    return rc;
+}
+
+/* The map is asked first: a sweep that it does not show any more has marked what the counters are asked for next. */
+enum errc strength_count(struct server *server, struct strength *ret_strength, struct error *e)
 {
     struct arena arena;
     struct meta_op op;
     struct strength strength = { .extents = 0 };
+    bool whole = false;
     const struct meta_query query = { .type = META_QRY_CLUSTER };
     arena_init(&arena, WALK_ARENA_BYTES);
     enum errc rc = wait_query(&server->meta, server->completions, &arena, &op, &query, e);
-    if (rc == ERRC_OK && status->stripes_degraded == 0 && all_disks_up(server, &op.cluster)) {
-        strength = (struct strength){ .extents = status->extents, .extents_full = status->extents,
-                                      .stripes = status->stripes, .stripes_full = status->stripes };
-    } else {
-        for (uint32_t i = 0; rc == ERRC_OK && i < op.cluster.group_count; i++) {
-            rc = group_walk(server, &op.cluster.groups[i], &strength, e);
-        }
+    if (rc == ERRC_OK && op.cluster.sweep_count == 0 && all_disks_up(server, &op.cluster)) {
+        rc = strength_of_whole(server, &strength, &whole, e);
+    }
+    for (uint32_t i = 0; rc == ERRC_OK && !whole && i < op.cluster.group_count; i++) {
+        rc = group_walk(server, &op.cluster, &op.cluster.groups[i], &strength, e);
     }
     meta_op_release(&op);
     arena_done(&arena);

@@ -21,7 +21,6 @@ struct strength {
     uint64_t stripes_unreadable;               /* more are away than parity covers */
 };
 
-MUST_CHECK enum errc strength_count(struct server *server, const struct meta_status *status,
-                                    struct strength *ret_strength, struct error *e);
+MUST_CHECK enum errc strength_count(struct server *server, struct strength *ret_strength, struct error *e);
 
 #endif

@@ -5,6 +5,7 @@
 #include "common/cluster/placement.h"
 #include "common/io/log.h"
 #include "server/server.h"
+#include "server/server_background.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -294,6 +295,10 @@ static enum errc dir_adopt(struct server *server, struct data_dir *dir, struct d
     if (rc == ERRC_OK) {
         voter_mirror_replace(server->voter, lost, dir->disk, dir->path);
         cluster_map_refresh(server->map, NULL, NULL);
+        struct server_background *background = atomic_load(&server->background);
+        if (background != NULL) {
+            background_disk_changed(background, dir->disk, true); /* the sweep begins at once */
+        }
     }
     return rc;
 }
