@@ -121,13 +121,15 @@ def header_form(t):
     for row in t.rows:
         good = t.signed(row)
         for what, headers, status, code in (
-                ("bad signature", {**good, "authorization": good["authorization"][:-1] + ("0" if good["authorization"][-1] != "0" else "1")},
+                ("bad signature", {**good,
+                        "authorization": good["authorization"][:-1] + ("0" if good["authorization"][-1] != "0" else "1")},
                  403, "SignatureDoesNotMatch"),
                 ("unknown key", {**good, "authorization": good["authorization"].replace(t.s3.access, "NOBODY")}, 403, "InvalidAccessKeyId"),
                 ("20 minutes old", t.signed(row, when=now - datetime.timedelta(minutes=20)), 403, "RequestTimeTooSkewed"),
                 ("no x-amz-content-sha256", {k: v for k, v in good.items() if k != "x-amz-content-sha256"}, 400, "InvalidRequest"),
                 ("other payload value", {**good, "x-amz-content-sha256": "0" * 64}, 403, "SignatureDoesNotMatch"),
-                ("upper-case signature", {**good, "authorization": re.sub(r"[0-9a-f]{64}$", lambda m: m.group().upper() + "", good["authorization"])},
+                ("upper-case signature", {**good, "authorization": re.sub(r"[0-9a-f]{64}$",
+                        lambda m: m.group().upper() + "", good["authorization"])},
                  400, "AuthorizationHeaderMalformed"),
                 ("session token", t.signed(row, extra={"x-amz-security-token": "x"}), 400, "InvalidToken")):
             refused(t.ask(row, headers), row, status, code, what)
@@ -143,8 +145,10 @@ def presigned_form(t):
                 "SignatureDoesNotMatch", "presigned, bad signature")
         refused(t.ask_presigned(row, spoil=lambda u: u.replace(t.s3.access, "NOBODY"), headers=sent), row, 403, "InvalidAccessKeyId",
                 "presigned, unknown key")
-        refused(t.ask_presigned(row, when=now - datetime.timedelta(minutes=5), headers=sent), row, 403, "AccessDenied", "presigned, expired")
-        refused(t.ask_presigned(row, when=now + datetime.timedelta(minutes=20), headers=sent), row, 403, "AccessDenied", "presigned, too early")
+        refused(t.ask_presigned(row, when=now - datetime.timedelta(minutes=5), headers=sent), row, 403,
+                "AccessDenied", "presigned, expired")
+        refused(t.ask_presigned(row, when=now + datetime.timedelta(minutes=20), headers=sent), row, 403,
+                "AccessDenied", "presigned, too early")
         refused(t.ask_presigned(row, seconds=604801, headers=sent), row, 400, "AuthorizationQueryParametersError", "presigned for too long")
 
 
@@ -309,7 +313,8 @@ def payload_modes(t):
     trailer = {**named, "x-amz-trailer": "x-amz-checksum-crc32"}
     crc = crc32_base64(data)
     line = f"x-amz-checksum-crc32:{crc}\r\n".encode()
-    for payload, headers, end in ((STREAM, named, None), (STREAM + "-TRAILER", trailer, ("x-amz-checksum-crc32", crc)), (UNSIGNED_TRAILER, trailer, line)):
+    for payload, headers, end in ((STREAM, named, None), (STREAM + "-TRAILER", trailer, ("x-amz-checksum-crc32",
+            crc)), (UNSIGNED_TRAILER, trailer, line)):
         for number in range(7):
             t.s3.sign("PUT", f"/{B}/victim", "", headers, payload)  # the seed; signed again below in the same second or not at all
             whole = t.s3.chunks(data, trailer=end) if payload != UNSIGNED_TRAILER else unsigned_chunks(data, trailer=line)
@@ -338,7 +343,8 @@ def payload_modes(t):
                 equal((response.status, response.code), (400, "BadDigest"), what)
             refuse_victim(t, response, f"{payload}: {what}")
             equal(t.server.s3().get(B, "victim").code, "NoSuchKey", f"after {payload}: {what}")
-    for what, body in (("wrong checksum", unsigned_chunks(data, trailer=b"x-amz-checksum-crc32:AAAAAA==\r\n")), ("no trailer", unsigned_chunks(data)),
+    for what, body in (("wrong checksum", unsigned_chunks(data, trailer=b"x-amz-checksum-crc32:AAAAAA==\r\n")),
+            ("no trailer", unsigned_chunks(data)),
                        ("another trailer", unsigned_chunks(data, trailer=b"x-amz-checksum-sha1:AAAA\r\n")),
                        ("trailer twice", unsigned_chunks(data, trailer=line + line))):
         refuse_victim(t, put_victim(t, body, UNSIGNED_TRAILER, trailer), what)
@@ -349,7 +355,8 @@ def payload_modes(t):
 
 def odd_keys(t):
     """A9: whatever stands in a key, it is a key of the bucket that was asked for."""
-    tricky = [f"../{OTHER}/theirs", f"..%2f{OTHER}%2ftheirs", f"%2e%2e/{OTHER}/theirs", f"/../{OTHER}/theirs", f"//{OTHER}/theirs", "..", "//", "%2F",
+    tricky = [f"../{OTHER}/theirs", f"..%2f{OTHER}%2ftheirs", f"%2e%2e/{OTHER}/theirs", f"/../{OTHER}/theirs",
+            f"//{OTHER}/theirs", "..", "//", "%2F",
               f"x/../../{OTHER}/theirs", "%2e%2e%2f%2e%2e%2fetc%2fpasswd", "k" * 1024]
     for raw in tricky:
         path = f"/{B}/{raw}"
@@ -398,7 +405,8 @@ def overrides_cannot_break_headers(t):
 def reflected_input(t):
     """What an answer repeats of the request stays text of that answer."""
     for path, query in ((f"/{B}/%0d%0aEvil:%201", ""), (f"/{B}/%3CCode%3EOk%3C%2FCode%3E", ""), (f"/{B}", "max-keys=%3C%2FError%3E"),
-                        (f"/{B}/good", "versionId=%0d%0aEvil:1"), (f"/{B}/good", "partNumber=%3Cx%3E"), (f"/{B}", "encoding-type=%0d%0aEvil:1")):
+                        (f"/{B}/good", "versionId=%0d%0aEvil:1"), (f"/{B}/good", "partNumber=%3Cx%3E"), (f"/{B}",
+                                "encoding-type=%0d%0aEvil:1")):
         response = t.s3.request("GET", path, query)
         true(400 <= response.status < 500, f"{path}?{query}: {response}")
         true("evil" not in response.headers, f"{path}?{query}: a header was injected")
@@ -417,7 +425,8 @@ def memory(t):
 def xml_costs_little(t):
     """A17: deep nesting, entities and DTDs are refused without cost."""
     before = memory(t)
-    for body in (b"<a>" * 400000, b"<Delete>" * 200000, b"<Delete><Object><Key>" + b"&#x41;" * 200000, b"<Delete " + b"a='1' " * 100000 + b"/>",
+    for body in (b"<a>" * 400000, b"<Delete>" * 200000, b"<Delete><Object><Key>" + b"&#x41;" * 200000,
+            b"<Delete " + b"a='1' " * 100000 + b"/>",
                  b'<!DOCTYPE a [' + b'<!ENTITY a "b">' * 10000 + b"]><Delete/>", b"<?xml " + b"x" * 1000000, b"<!--" * 200000):
         start = time.monotonic()
         response = t.s3.request("POST", f"/{B}", "delete=", body, {"content-md5": md5_base64(body)})
