@@ -44,6 +44,8 @@ suite packages tests/tools/backports_source_test.sh
 suite unit tests/run_unit.sh asan
 suite threads tests/run_unit.sh tsan
 suite clients tests/clients/run_clients.py
+suite start_rules tests/server/start_rules.py
+suite operate tests/server/operate.py
 suite durability tests/durability/run_durability.py
 
 echo

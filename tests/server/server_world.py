@@ -150,7 +150,8 @@ class World:
         plain = {k: v for k, v in os.environ.items() if not k.startswith(("CAIRN_", "AWS_"))}
         home = os.path.join(self.base, "home")
         os.makedirs(home, exist_ok=True)
-        return {**plain, "HOME": home, **(env or {})}
+        supp = "suppressions=" + os.path.join(HERE, "lsan.supp") + ":print_suppressions=0"  # of a build with ASan
+        return {**plain, "HOME": home, "LSAN_OPTIONS": supp, **(env or {})}
 
     def cairn(self, *args, env=None, wrap=()):
         return subprocess.run([*wrap, binary(), *args], env=self.environment(env), capture_output=True, text=True,
