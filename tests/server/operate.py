@@ -157,6 +157,48 @@ def empty_directory_among_known_ones(world):
     equal(status["degraded_stripes"], 0, f"after a restart: {status} {up.log[-3000:]}")
 
 
+def a_replaced_disk_comes_back(world):
+    dirs = world.dirs(4)
+    up = world.up(dirs)
+    fill(up, count=2)
+    old = os.path.join(world.base, "data", "old")
+    os.rename(dirs[1], old)
+    up.wait_status("one lost", lambda s: [d["state"] for d in s["disks"]].count("online") == 3)
+    code, _, err = up.cli("disk", "replace", dirs[1])  # made, because it is not there
+    equal(code, 0, f"replace: {err}")
+    up.wait_status("whole", whole)
+    equal(up.stop(), 0, "exit status")
+    for given in ([*dirs, old], [dirs[0], old, *dirs[2:]]):
+        refused = world.spawn(given)
+        equal(refused.process.wait(60), 1, "exit status")
+        has(refused.log, [old, "was replaced"], "message")
+    up = world.up(dirs)
+    check(up, count=2)
+    equal(up.status()["degraded_stripes"], 0, "degraded_stripes")
+
+
+def metadata_mirrors_move(world):
+    """Two of three mirrors lost, with the state store among them: others take their places, nothing waits for a restart."""
+    dirs = world.dirs(6)
+    up = world.up(dirs)
+    fill(up)
+    mirrors = up.status()["mirrors"]
+    equal([m["state"] for m in mirrors], ["current"] * 3, "mirrors")
+    first = next(m["path"] for m in mirrors if m["active"])
+    for path in [first, next(m["path"] for m in mirrors if m["path"] != first)]:
+        shutil.rmtree(path)
+    check(up)
+    fill(up, count=2, prefix="later")
+    status = up.wait_status("three mirrors again", lambda s: s["metadata_replicas_behind"] == 0 and
+                            [m["state"] for m in s["mirrors"]].count("current") == 3)
+    true(all(os.path.isdir(m["path"]) for m in status["mirrors"] if m["state"] == "current"), f"mirrors: {status['mirrors']}")
+    true(status["degraded_stripes"] > 0, "the disks are still lost")
+    equal(up.stop(), 0, "exit status")
+    up = world.up(dirs)
+    check(up)
+    check(up, count=2, prefix="later")
+
+
 def more_than_m_gone_and_back(world):
     dirs = world.dirs(6)
     up = world.up(dirs)
