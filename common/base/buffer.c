@@ -4,11 +4,14 @@
 #include "common/base/mem.h"
 
 #include <pthread.h>
+#include <sys/mman.h>
 
 #define CLASS_FIRST_BITS 12 /* 4 KiB */
 #define CLASS_COUNT 11      /* to 4 MiB */
 #define CLASS_NONE UINT32_MAX
-#define FREE_BYTES_MAX (64u << 20) /* recycled memory kept, all classes together */
+#define FREE_BYTES_MAX (128u << 20) /* recycled memory kept, all classes together */
+#define MAPPED_BYTES_MIN (128u << 10) /* blocks from here are mapped: freed ones go back to the system at once,
+                                         where the heap would keep them between others */
 
 STATIC_ASSERT(1u << (CLASS_FIRST_BITS + CLASS_COUNT - 1) == BUFFER_CAPACITY_MAX, "classes end at the maximum");
 
@@ -53,6 +56,16 @@ static bool free_list_push(struct buffer *buffer)
     return kept;
 }
 
+static uint8_t *block_new(size_t capacity)
+{
+    if (capacity < MAPPED_BYTES_MIN) {
+        return mem_aligned(BUFFER_ALIGNMENT, capacity);
+    }
+    void *block = mmap(NULL, capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    ASSERT(block != MAP_FAILED); /* as mem.h: out of memory ends the process */
+    return block;
+}
+
 struct buffer *buffer_new(size_t capacity)
 {
     uint32_t size_class = class_of(capacity);
@@ -62,7 +75,7 @@ struct buffer *buffer_new(size_t capacity)
         buffer->capacity = size_class != CLASS_NONE
                                ? (size_t)1 << (CLASS_FIRST_BITS + size_class)
                                : (capacity + BUFFER_ALIGNMENT - 1) & ~(size_t)(BUFFER_ALIGNMENT - 1);
-        buffer->data = mem_aligned(BUFFER_ALIGNMENT, buffer->capacity);
+        buffer->data = block_new(buffer->capacity);
         buffer->size_class = size_class;
     }
     buffer->len = 0;
@@ -81,7 +94,12 @@ struct buffer *buffer_ref(struct buffer *buffer)
 
 static void buffer_destroy(struct buffer *buffer)
 {
-    mem_free(buffer->data);
+    if (buffer->capacity >= MAPPED_BYTES_MIN) {
+        int rc = munmap(buffer->data, buffer->capacity);
+        ASSERT(rc == 0);
+    } else {
+        mem_free(buffer->data);
+    }
     mem_free(buffer);
 }
 
