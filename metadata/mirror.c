@@ -3,6 +3,7 @@
 #include "common/base/assert.h"
 #include "common/base/crc32c.h"
 #include "common/base/mem.h"
+#include "metadata/mirror_files.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,10 +14,7 @@
 #define STATE_BYTES_MAX (1u << 20)
 #define SEGMENT_MAGIC 0x31474f4c4e524143u /* "CARNLOG1" */
 #define SEGMENT_FORMAT 1
-#define SEGMENT_HEADER_BYTES 64
 #define RECORD_MAGIC 0x31524c43u /* "CLR1" */
-#define SEGMENTS_MAX 4096
-#define SEGMENT_BYTES_MAX (LOG_SEGMENT_BYTES + LOG_ENTRY_BYTES_MAX + LOG_RECORD_HEADER_BYTES)
 
 enum { DIR_MIRROR = 1, DIR_COUNTED = 2 };
 
@@ -106,8 +104,7 @@ static enum errc state_decode(struct slice bytes, const char *path, struct mirro
                                                                  : error_set(e, ERRC_CORRUPT, "'%s' is damaged", path);
 }
 
-/* A whole file into out. */
-static enum errc file_read(struct env *env, const char *path, uint64_t bytes_max, struct enc *out, struct error *e)
+enum errc mirror_file_read(struct env *env, const char *path, uint64_t bytes_max, struct enc *out, struct error *e)
 {
     struct env_file *file = NULL;
     struct env_stat stat;
@@ -133,7 +130,7 @@ enum errc mirror_state_read(struct mirror *mirror, struct mirror_state *ret_stat
 {
     char *path = mem_format("%s/state", mirror->dir);
     struct enc bytes = ENC_INIT;
-    enum errc rc = file_read(mirror->env, path, STATE_BYTES_MAX, &bytes, e);
+    enum errc rc = mirror_file_read(mirror->env, path, STATE_BYTES_MAX, &bytes, e);
     if (rc == ERRC_OK) {
         *ret_state = (struct mirror_state){ .generation = 0 };
         rc = state_decode(enc_slice(&bytes), path, ret_state, e);
@@ -172,7 +169,7 @@ enum errc mirror_state_write(struct mirror *mirror, const struct mirror_state *s
 
 /* ---- records ---- */
 
-static uint32_t record_mark(struct cluster_id cluster)
+uint32_t log_record_mark(struct cluster_id cluster)
 {
     return RECORD_MAGIC ^ crc32c(cluster.bytes, ID_BYTES);
 }
@@ -182,7 +179,7 @@ uint32_t log_record_encode(struct enc *out, struct cluster_id cluster, uint64_t 
 {
     ASSERT(data.len <= LOG_ENTRY_BYTES_MAX);
     uint8_t *header = enc_reserve(out, LOG_RECORD_HEADER_BYTES);
-    store_le32(header, record_mark(cluster));
+    store_le32(header, log_record_mark(cluster));
     store_le64(header + 8, index);
     store_le64(header + 16, term);
     store_le64(header + 24, batch_first);
@@ -196,48 +193,7 @@ uint32_t log_record_encode(struct enc *out, struct cluster_id cluster, uint64_t 
     return crc;
 }
 
-struct record {
-    uint64_t index, term, batch_first;
-    uint32_t type, length, chain, crc;
-    const uint8_t *data;
-};
-
-/* A whole, valid record at `at`. */
-static bool record_parse(struct slice bytes, uint32_t mark, size_t at, struct record *ret)
-{
-    if (at > bytes.len || bytes.len - at < LOG_RECORD_HEADER_BYTES) {
-        return false;
-    }
-    const uint8_t *header = bytes.data + at;
-    if (load_le32(header) != mark || load_le32(header + 4) != crc32c(header + 8, LOG_RECORD_HEADER_BYTES - 8)) {
-        return false;
-    }
-    *ret = (struct record){ load_le64(header + 8),  load_le64(header + 16), load_le64(header + 24),
-                            load_le32(header + 32), load_le32(header + 36), load_le32(header + 44),
-                            load_le32(header + 4),  header + LOG_RECORD_HEADER_BYTES };
-    return ret->length <= LOG_ENTRY_BYTES_MAX && ret->length <= bytes.len - at - LOG_RECORD_HEADER_BYTES &&
-           load_le32(header + 40) == crc32c(ret->data, ret->length);
-}
-
-/* Is there, anywhere behind `at`, a record of a write that began after `index`? Then `index` was acknowledged. */
-static bool later_write_exists(struct slice bytes, uint32_t mark, size_t at, uint64_t index)
-{
-    struct record record;
-    for (; bytes.len >= LOG_RECORD_HEADER_BYTES && at <= bytes.len - LOG_RECORD_HEADER_BYTES; at++) {
-        if (record_parse(bytes, mark, at, &record) && record.batch_first > index) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* ---- segments ---- */
-
-struct segment_names {
-    uint64_t first[SEGMENTS_MAX];
-    size_t count;
-    bool too_many;
-};
 
 static void segment_visit(void *data, const char *name)
 {
@@ -264,7 +220,7 @@ static int first_compare(const void *a, const void *b)
     return (*left > *right) - (*left < *right);
 }
 
-static enum errc segments_list(const struct mirror *mirror, struct segment_names *names, struct error *e)
+enum errc mirror_segments_list(const struct mirror *mirror, struct segment_names *names, struct error *e)
 {
     names->count = 0;
     names->too_many = false;
@@ -276,12 +232,12 @@ static enum errc segments_list(const struct mirror *mirror, struct segment_names
     return rc;
 }
 
-static char *segment_path(const struct mirror *mirror, uint64_t first)
+char *mirror_segment_path(const struct mirror *mirror, uint64_t first)
 {
     return mem_format("%s/log-%016llx", mirror->dir, (unsigned long long)first);
 }
 
-static void segment_header(const struct mirror *mirror, uint64_t first, uint32_t chain_seed,
+void mirror_segment_header(const struct mirror *mirror, uint64_t first, uint32_t chain_seed,
                            uint8_t header[SEGMENT_HEADER_BYTES])
 {
     memset(header, 0, SEGMENT_HEADER_BYTES);
@@ -293,8 +249,7 @@ static void segment_header(const struct mirror *mirror, uint64_t first, uint32_t
     store_le32(header + 60, crc32c(header, 60));
 }
 
-/* The open file mirror->segment is the one to append to, at `end`. */
-static enum errc segment_adopt(struct mirror *mirror, uint64_t first, uint64_t end, struct error *e)
+enum errc mirror_segment_adopt(struct mirror *mirror, uint64_t first, uint64_t end, struct error *e)
 {
     struct env_stat stat;
     enum errc rc = mirror->env->vt->stat_file(mirror->env, mirror->segment, &stat, e);
@@ -312,17 +267,17 @@ static enum errc segment_begin(struct mirror *mirror, uint64_t first, uint32_t c
     struct env *env = mirror->env;
     uint8_t header[SEGMENT_HEADER_BYTES];
     const struct iovec part = { header, sizeof(header) };
-    char *path = segment_path(mirror, first);
+    char *path = mirror_segment_path(mirror, first);
     if (mirror->segment != NULL) {
         env->vt->close(env, mirror->segment);
         mirror->segment = NULL;
     }
-    segment_header(mirror, first, chain_seed, header);
+    mirror_segment_header(mirror, first, chain_seed, header);
     enum errc rc = env->vt->open(env, path, ENV_OPEN_CREATE | ENV_OPEN_TRUNCATE, &mirror->segment, e);
     rc = rc == ERRC_OK ? env->vt->pwritev(env, mirror->segment, &part, 1, 0, e) : rc;
     rc = rc == ERRC_OK ? env->vt->fdatasync(env, mirror->segment, e) : rc;
     rc = rc == ERRC_OK ? env->vt->fsync_dir(env, mirror->dir, e) : rc;
-    rc = rc == ERRC_OK ? segment_adopt(mirror, first, SEGMENT_HEADER_BYTES, e) : rc;
+    rc = rc == ERRC_OK ? mirror_segment_adopt(mirror, first, SEGMENT_HEADER_BYTES, e) : rc;
     mem_free(path);
     return rc;
 }
@@ -330,7 +285,7 @@ static enum errc segment_begin(struct mirror *mirror, uint64_t first, uint32_t c
 static enum errc segment_reachable(const struct mirror *mirror, struct error *e)
 {
     struct env_stat stat;
-    char *path = segment_path(mirror, mirror->segment_first);
+    char *path = mirror_segment_path(mirror, mirror->segment_first);
     enum errc rc = mirror->env->vt->stat_path(mirror->env, path, &stat, e);
     if (rc == ERRC_OK && stat.inode != mirror->segment_inode) {
         rc = error_set(e, ERRC_IO, "'%s' was replaced by another file", path);
@@ -367,189 +322,15 @@ void mirror_roll(struct mirror *mirror)
     }
 }
 
-/* ---- loading ---- */
-
-struct loader {
-    struct mirror *mirror;
-    struct log_contents *contents;
-    size_t capacity;
-    bool any;                /* a first record was seen */
-    bool read_only;          /* leave the files alone, and do not look behind `until` */
-    uint64_t until;
-};
-
-static void loader_add(struct loader *loader, const struct record *record)
-{
-    struct log_contents *contents = loader->contents;
-    if (contents->count == loader->capacity) {
-        loader->capacity = loader->capacity > 0 ? 2 * loader->capacity : 1024;
-        contents->entries = mem_realloc(contents->entries, loader->capacity * sizeof(contents->entries[0]));
-    }
-    /* Data moves when `bytes` grows: remember the offset now, make it a pointer at the end. */
-    contents->entries[contents->count++] = (struct log_entry){
-        record->index, record->term, record->crc, (uint8_t)record->type,
-        { (const uint8_t *)(uintptr_t)contents->bytes.len, record->length },
-    };
-    enc_raw(&contents->bytes, record->data, record->length);
-    contents->chain = record->crc;
-    contents->byte_count += LOG_RECORD_HEADER_BYTES + record->length;
-}
-
-static uint64_t next_index(const struct log_contents *contents)
-{
-    return contents->first_index + contents->count;
-}
-
-/* Records of one segment; *ret_end is the offset behind the last good one. */
-static enum errc segment_records(struct loader *loader, const char *path, struct slice bytes, size_t *ret_end,
-                                 struct error *e)
-{
-    struct log_contents *contents = loader->contents;
-    size_t at = SEGMENT_HEADER_BYTES;
-    struct record record;
-    const uint32_t mark = record_mark(loader->mirror->cluster);
-    while (record_parse(bytes, mark, at, &record) && record.index == next_index(contents) &&
-           record.chain == contents->chain && record.index <= loader->until) {
-        loader_add(loader, &record);
-        at += LOG_RECORD_HEADER_BYTES + record.length;
-    }
-    *ret_end = at;
-    if (at < bytes.len && next_index(contents) <= loader->until &&
-        later_write_exists(bytes, mark, at, next_index(contents))) {
-        return error_set(e, ERRC_CORRUPT, "'%s' is damaged at offset %zu, before acknowledged records", path, at);
-    }
-    return ERRC_OK;
-}
-
-/* Is there a whole record, anywhere? Then the header in front of it was durable. */
-static bool record_exists(struct slice bytes, uint32_t mark)
-{
-    struct record record;
-    for (size_t at = 0; at < bytes.len; at++) {
-        if (record_parse(bytes, mark, at, &record)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* The bytes of a segment: its header, then its records. *ret_end 0: it holds nothing, not even a header. */
-static enum errc segment_parse(struct loader *loader, const char *path, uint64_t first, bool last, struct slice bytes,
-                               size_t *ret_end, struct error *e)
-{
-    struct log_contents *contents = loader->contents;
-    uint8_t expected[SEGMENT_HEADER_BYTES];
-    enum errc rc = ERRC_OK;
-    *ret_end = 0;
-    if (!loader->any && bytes.len >= SEGMENT_HEADER_BYTES) {
-        contents->first_index = first;
-        contents->chain = load_le32(bytes.data + 36); /* checked with the header */
-    }
-    segment_header(loader->mirror, first, contents->chain, expected);
-    bool whole = bytes.len >= SEGMENT_HEADER_BYTES && memcmp(bytes.data, expected, SEGMENT_HEADER_BYTES) == 0;
-    if (whole && (!loader->any || first == next_index(contents))) {
-        loader->any = true;
-        rc = segment_records(loader, path, bytes, ret_end, e);
-    } else if (whole || !last || record_exists(bytes, record_mark(loader->mirror->cluster))) {
-        return error_set(e, ERRC_CORRUPT, "'%s': its header is damaged or out of sequence", path);
-    }
-    if (rc == ERRC_OK && !last && *ret_end < bytes.len && next_index(contents) <= loader->until) {
-        rc = error_set(e, ERRC_CORRUPT, "'%s' is damaged at offset %zu, and is not the last segment", path, *ret_end);
-    }
-    return rc;
-}
-
-/* The last segment: what is behind `end` was never acknowledged; the next record goes there. */
-static enum errc segment_reopen(struct mirror *mirror, const char *path, uint64_t first, size_t end, size_t size,
-                                struct error *e)
-{
-    struct env *env = mirror->env;
-    if (end == 0) {
-        return env->vt->unlink(env, path, e); /* torn while it was begun */
-    }
-    enum errc rc = env->vt->open(env, path, 0, &mirror->segment, e);
-    if (rc == ERRC_OK && end < size) {
-        rc = env->vt->truncate(env, mirror->segment, end, e);
-        rc = rc == ERRC_OK ? env->vt->fdatasync(env, mirror->segment, e) : rc;
-    }
-    return rc == ERRC_OK ? segment_adopt(mirror, first, end, e) : rc;
-}
-
-static enum errc segment_load(struct loader *loader, uint64_t first, bool last, struct error *e)
-{
-    struct mirror *mirror = loader->mirror;
-    char *path = segment_path(mirror, first);
-    struct enc bytes = ENC_INIT;
-    size_t end = 0;
-    enum errc rc = file_read(mirror->env, path, SEGMENT_BYTES_MAX, &bytes, e);
-    rc = rc == ERRC_OK ? segment_parse(loader, path, first, last, enc_slice(&bytes), &end, e) : rc;
-    if (rc == ERRC_OK && last && !loader->read_only) {
-        rc = segment_reopen(mirror, path, first, end, bytes.len, e);
-    }
-    enc_free(&bytes);
-    mem_free(path);
-    return rc;
-}
-
-static enum errc log_read(struct loader *loader, struct error *e)
-{
-    struct log_contents *contents = loader->contents;
-    struct segment_names *names = mem_alloc(sizeof(*names));
-    *contents = (struct log_contents){ .first_index = 1 };
-    enum errc rc = segments_list(loader->mirror, names, e);
-    for (size_t i = 0; i < names->count && rc == ERRC_OK; i++) {
-        if (!loader->any || next_index(contents) <= loader->until) {
-            rc = segment_load(loader, names->first[i], i + 1 == names->count, e);
-        }
-    }
-    mem_free(names);
-    for (size_t i = 0; i < contents->count; i++) {
-        struct slice *data = &contents->entries[i].data;
-        data->data = data->len > 0 ? contents->bytes.data + (uintptr_t)data->data : NULL;
-    }
-    if (rc == ERRC_OK && contents->count == 0) { /* the first start writes record 1, and a cut leaves some */
-        rc = error_set(e, ERRC_CORRUPT, "'%s' has no log records", loader->mirror->dir);
-    }
-    if (rc != ERRC_OK) {
-        log_contents_free(contents);
-    }
-    return rc;
-}
-
-enum errc mirror_log_load(struct mirror *mirror, struct log_contents *ret_contents, struct error *e)
-{
-    struct loader loader = { .mirror = mirror, .contents = ret_contents, .until = UINT64_MAX };
-    ASSERT(mirror->segment == NULL);
-    return log_read(&loader, e);
-}
-
-enum errc mirror_log_read(struct mirror *mirror, uint64_t until, struct log_contents *ret_contents, struct error *e)
-{
-    struct loader loader = { .mirror = mirror, .contents = ret_contents, .read_only = true, .until = until };
-    enum errc rc = log_read(&loader, e);
-    if (rc == ERRC_OK && next_index(ret_contents) <= until) {
-        rc = error_set(e, ERRC_CORRUPT, "'%s' ends before index %llu", mirror->dir, (unsigned long long)until);
-        log_contents_free(ret_contents);
-    }
-    return rc;
-}
-
-void log_contents_free(struct log_contents *contents)
-{
-    enc_free(&contents->bytes);
-    mem_free(contents->entries);
-    *contents = (struct log_contents){ .first_index = 0 };
-}
-
 /* ---- cutting and copying ---- */
 
 enum errc mirror_cut(struct mirror *mirror, uint64_t index, struct error *e)
 {
     struct segment_names *names = mem_alloc(sizeof(*names));
-    enum errc rc = segments_list(mirror, names, e);
+    enum errc rc = mirror_segments_list(mirror, names, e);
     for (size_t i = 0; i + 1 < names->count && rc == ERRC_OK; i++) {
         if (names->first[i + 1] <= index) { /* the next segment begins where this one ends */
-            char *path = segment_path(mirror, names->first[i]);
+            char *path = mirror_segment_path(mirror, names->first[i]);
             rc = mirror->env->vt->unlink(mirror->env, path, e);
             /* One at a time, the oldest first: after a crash no gap may stand between segments that are left. */
             rc = rc == ERRC_OK ? mirror->env->vt->fsync_dir(mirror->env, mirror->dir, e) : rc;
@@ -563,11 +344,11 @@ enum errc mirror_cut(struct mirror *mirror, uint64_t index, struct error *e)
 static enum errc segment_copy(struct mirror *mirror, const struct mirror *source, uint64_t first, struct error *e)
 {
     struct env *env = mirror->env;
-    char *from = segment_path(source, first);
-    char *to = segment_path(mirror, first);
+    char *from = mirror_segment_path(source, first);
+    char *to = mirror_segment_path(mirror, first);
     struct enc bytes = ENC_INIT;
     struct env_file *file = NULL;
-    enum errc rc = file_read(env, from, SEGMENT_BYTES_MAX, &bytes, e) == ERRC_OK ? ERRC_OK : ERRC_CORRUPT;
+    enum errc rc = mirror_file_read(env, from, SEGMENT_BYTES_MAX, &bytes, e) == ERRC_OK ? ERRC_OK : ERRC_CORRUPT;
     rc = rc == ERRC_OK ? env->vt->open(env, to, ENV_OPEN_CREATE | ENV_OPEN_TRUNCATE, &file, e) : rc;
     if (rc == ERRC_OK) {
         const struct iovec part = { bytes.data, bytes.len };
@@ -575,7 +356,7 @@ static enum errc segment_copy(struct mirror *mirror, const struct mirror *source
         rc = rc == ERRC_OK ? env->vt->fdatasync(env, file, e) : rc;
         if (rc == ERRC_OK && first == source->segment_first && source->segment != NULL) {
             mirror->segment = file;
-            rc = segment_adopt(mirror, first, bytes.len, e);
+            rc = mirror_segment_adopt(mirror, first, bytes.len, e);
         } else {
             env->vt->close(env, file);
         }
@@ -593,9 +374,9 @@ enum errc mirror_log_wipe(struct mirror *mirror, struct error *e)
         mirror->env->vt->close(mirror->env, mirror->segment);
         mirror->segment = NULL;
     }
-    enum errc rc = segments_list(mirror, names, e);
+    enum errc rc = mirror_segments_list(mirror, names, e);
     for (size_t i = 0; i < names->count && rc == ERRC_OK; i++) {
-        char *path = segment_path(mirror, names->first[i]);
+        char *path = mirror_segment_path(mirror, names->first[i]);
         rc = mirror->env->vt->unlink(mirror->env, path, e);
         mem_free(path);
     }
@@ -609,7 +390,7 @@ enum errc mirror_log_copy(struct mirror *mirror, const struct mirror *source, ui
     struct log_contents contents;
     names->count = 0;
     enum errc rc = mirror_log_wipe(mirror, e);
-    if (rc == ERRC_OK && segments_list(source, names, e) != ERRC_OK) {
+    if (rc == ERRC_OK && mirror_segments_list(source, names, e) != ERRC_OK) {
         rc = ERRC_CORRUPT;
     }
     for (size_t i = 0; i < names->count && rc == ERRC_OK; i++) {
