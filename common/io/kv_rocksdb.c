@@ -13,15 +13,21 @@
 #include "common/base/mem.h"
 
 #include <rocksdb/c.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #define BLOOM_BITS_PER_KEY 10
 #define BLOCK_BYTES (16u << 10)
 #define BLOB_FILE_BYTES (64ull << 20)
-#define BLOB_GC_AGE_CUTOFF 0.5      /* of the blob files, the older half may be rewritten */
-#define BLOB_GC_FORCE_RATIO 0.6     /* and is, once this part of it is garbage */
+#define BLOB_GC_BEGIN_PERCENT 30    /* of all blob bytes garbage: compactions move live blobs out of old files */
+#define BLOB_GC_END_PERCENT 15      /* and stop at this */
+#define BLOB_GC_AGE_CUTOFF "0.5"    /* while they do: out of the older half of the files, */
+#define BLOB_GC_FORCE_RATIO 0.3     /* by compactions of their own where the oldest are garbage to this part */
 #define TARGET_FILE_BYTES (32ull << 20)
-#define LEVEL_BASE_BYTES (128ull << 20)
+#define LEVEL_BASE_BYTES (32ull << 20)
+#define LEVEL0_FILES_COMPACT 12     /* with blobs apart a flushed memtable is a table of 1 MiB: few are not worth */
+#define LEVEL0_FILES_SLOWDOWN 30    /* rewriting the next level */
+#define LEVEL0_FILES_STOP 48
 #define LOG_BYTES_MAX (1u << 20)    /* RocksDB's own text log, one file of two kept */
 #define DELETION_WINDOW 4096        /* of so many consecutive entries of a table, */
 #define DELETION_TRIGGER 2048       /* so many deletions ask for its compaction */
@@ -37,6 +43,8 @@ struct rocks {
     rocksdb_readoptions_t *read;
     rocksdb_readoptions_t *read_cached; /* kBlockCacheTier: never touches the disk */
     rocksdb_flushoptions_t *flush;
+    bool has_blobs;
+    _Atomic bool blob_gc; /* under way */
 };
 
 struct kv_batch {
@@ -255,10 +263,38 @@ static void rocks_iterator_destroy(struct kv_iterator *it)
     mem_free(it);
 }
 
+/*
+ * RocksDB's collector moves every live blob that a compaction meets in the files below the age cutoff, garbage or not:
+ * under new objects alone it would rewrite half of all data again and again. So the cutoff is 0 until enough is garbage.
+ * Called where the owner makes things durable anyway; a failure only delays the collection.
+ */
+static void rocks_blob_tune(struct rocks *rocks)
+{
+    uint64_t all = 0;
+    uint64_t garbage = 0;
+    if (!rocks->has_blobs || rocksdb_property_int(rocks->db, "rocksdb.live-blob-file-size", &all) != 0 ||
+        rocksdb_property_int(rocks->db, "rocksdb.live-blob-file-garbage-size", &garbage) != 0) {
+        return;
+    }
+    bool is_on = atomic_load(&rocks->blob_gc);
+    bool wanted = garbage > all / 100 * (is_on ? BLOB_GC_END_PERCENT : BLOB_GC_BEGIN_PERCENT);
+    if (wanted == is_on) {
+        return;
+    }
+    const char *const key = "blob_garbage_collection_age_cutoff";
+    const char *const value = wanted ? BLOB_GC_AGE_CUTOFF : "0";
+    char *text = NULL;
+    rocksdb_set_options(rocks->db, 1, &key, &value, &text);
+    if (rocks_check(text, NULL, "blob collection") == ERRC_OK) {
+        atomic_store(&rocks->blob_gc, wanted);
+    }
+}
+
 static enum errc rocks_flush(struct kv *kv, struct error *e)
 {
     struct rocks *rocks = rocks_of(kv);
     char *text = NULL;
+    rocks_blob_tune(rocks);
     rocksdb_flush(rocks->db, rocks->flush, &text);
     return rocks_check(text, e, "flush");
 }
@@ -268,6 +304,7 @@ static enum errc rocks_checkpoint(struct kv *kv, const char *path, struct error 
 {
     struct rocks *rocks = rocks_of(kv);
     char *text = NULL;
+    rocks_blob_tune(rocks);
     rocksdb_checkpoint_t *checkpoint = rocksdb_checkpoint_object_create(rocks->db, &text);
     enum errc rc = rocks_check(text, e, "checkpoint");
     if (rc != ERRC_OK) {
@@ -342,7 +379,7 @@ static void rocks_blob_options(rocksdb_options_t *options, size_t blob_min_bytes
     rocksdb_options_set_min_blob_size(options, blob_min_bytes);
     rocksdb_options_set_blob_file_size(options, BLOB_FILE_BYTES);
     rocksdb_options_set_enable_blob_gc(options, 1);
-    rocksdb_options_set_blob_gc_age_cutoff(options, BLOB_GC_AGE_CUTOFF);
+    rocksdb_options_set_blob_gc_age_cutoff(options, 0); /* rocks_blob_tune raises it */
     rocksdb_options_set_blob_gc_force_threshold(options, BLOB_GC_FORCE_RATIO);
 }
 
@@ -360,6 +397,9 @@ static rocksdb_options_t *rocks_options(const struct kv_options *given)
     rocksdb_options_set_target_file_size_base(options, TARGET_FILE_BYTES);
     rocksdb_options_set_max_bytes_for_level_base(options, LEVEL_BASE_BYTES);
     rocksdb_options_set_level_compaction_dynamic_level_bytes(options, 1);
+    rocksdb_options_set_level0_file_num_compaction_trigger(options, LEVEL0_FILES_COMPACT);
+    rocksdb_options_set_level0_slowdown_writes_trigger(options, LEVEL0_FILES_SLOWDOWN);
+    rocksdb_options_set_level0_stop_writes_trigger(options, LEVEL0_FILES_STOP);
     rocksdb_options_set_compression(options, rocksdb_lz4_compression);
     rocksdb_options_set_bytes_per_sync(options, 1u << 20); /* smooths what a flush leaves to its fsync */
     rocksdb_options_set_max_log_file_size(options, LOG_BYTES_MAX);
@@ -382,6 +422,7 @@ static enum errc rocks_open(struct kv_factory *factory, const char *path, const 
     (void)factory; /* RocksDB needs nothing besides the path */
     struct rocks *rocks = mem_zalloc(sizeof(*rocks));
     rocks->kv.vt = &rocks_vt;
+    rocks->has_blobs = given->blob_min_bytes > 0;
     rocks->options = rocks_options(given);
     rocks->write = rocksdb_writeoptions_create();
     rocksdb_writeoptions_disable_WAL(rocks->write, 1);

@@ -1,6 +1,7 @@
 /*
  * Goal: the promises of common/base/kv.h hold for RocksDB: order, bounds, atomic batches, durability at
- * flush only, checkpoints that stand alone, cached reads that never block, damage that is reported.
+ * flush only, checkpoints that stand alone, cached reads that never block, damage that is reported; and blobs are
+ * rewritten for garbage only.
  */
 #include "common/base/kv.h"
 #include "common/base/mem.h"
@@ -14,6 +15,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -27,19 +29,30 @@ struct fixture {
     struct kv *kv;
 };
 
-static void fixture_open(struct fixture *f)
+static void fixture_open_blobs(struct fixture *f, size_t blob_min_bytes)
 {
-    struct kv_options options = { .cache_bytes = 1u << 20, .memtable_bytes = 1u << 20, .create = true };
+    struct kv_options options = { .cache_bytes = 1u << 20, .memtable_bytes = 1u << 20, .create = true,
+                                  .blob_min_bytes = blob_min_bytes };
     struct error e = ERROR_INIT;
     assert_int_equal(kv_factory_rocksdb()->open(kv_factory_rocksdb(), f->path, &options, &f->kv, &e), ERRC_OK);
 }
 
-static void fixture_init(struct fixture *f)
+static void fixture_open(struct fixture *f)
+{
+    fixture_open_blobs(f, 0);
+}
+
+static void fixture_init_blobs(struct fixture *f, size_t blob_min_bytes)
 {
     (void)snprintf(f->dir, sizeof(f->dir), "/tmp/cairn-kv-XXXXXX");
     assert_non_null(mkdtemp(f->dir));
     (void)snprintf(f->path, sizeof(f->path), "%s/kv", f->dir);
-    fixture_open(f);
+    fixture_open_blobs(f, blob_min_bytes);
+}
+
+static void fixture_init(struct fixture *f)
+{
+    fixture_init_blobs(f, 0);
 }
 
 static void fixture_done(struct fixture *f)
@@ -257,6 +270,92 @@ static void a_missing_map_is_not_made_unasked(void **state)
     fixture_done(&f);
 }
 
+#define BLOB_KEYS 200u
+#define BLOB_BYTES 8192u
+
+/* A value for each of the keys first, first + step, ...; then they are durable. */
+static void blobs_put(struct kv *kv, unsigned first, unsigned step)
+{
+    static uint8_t value[BLOB_BYTES];
+    for (unsigned i = 0; i < BLOB_KEYS; i++) {
+        char key[32];
+        (void)snprintf(key, sizeof(key), "%08u", first + i * step);
+        for (unsigned at = 0; at < BLOB_BYTES; at++) {
+            value[at] = (uint8_t)((i * 2654435761u + at * 40503u) >> 7);
+        }
+        struct kv_batch *batch = kv->vt->batch_create(kv);
+        kv->vt->batch_put(batch, slice_str(key), slice_of(value, sizeof(value)));
+        assert_int_equal(kv->vt->write(kv, batch, NULL), ERRC_OK);
+        kv->vt->batch_destroy(batch);
+    }
+    assert_int_equal(kv->vt->flush(kv, NULL), ERRC_OK);
+}
+
+static void compactions_end(struct kv *kv)
+{
+    uint64_t before = 0;
+    for (unsigned i = 0; i < 100 && before != kv->vt->disk_bytes(kv); i++) {
+        before = kv->vt->disk_bytes(kv);
+        usleep(100000);
+    }
+}
+
+/* How many blob files are there, and the number of the oldest. */
+static unsigned blob_files(const struct fixture *f, unsigned long *ret_oldest)
+{
+    DIR *dir = opendir(f->path);
+    assert_non_null(dir);
+    unsigned count = 0;
+    *ret_oldest = ULONG_MAX;
+    for (struct dirent *entry = readdir(dir); entry != NULL; entry = readdir(dir)) {
+        char *end = NULL;
+        unsigned long number = strtoul(entry->d_name, &end, 10);
+        if (strcmp(end, ".blob") == 0) {
+            count++;
+            *ret_oldest = number < *ret_oldest ? number : *ret_oldest;
+        }
+    }
+    (void)closedir(dir);
+    return count;
+}
+
+static void new_keys_leave_old_blobs_where_they_are(void **state)
+{
+    (void)state;
+    struct fixture f = { .kv = NULL };
+    fixture_init_blobs(&f, 1024);
+    unsigned long first = 0;
+    unsigned long oldest = 0;
+    blobs_put(f.kv, 0, 100); /* every later round falls between these keys: each compaction meets them */
+    assert_true(blob_files(&f, &first) >= 1);
+    for (unsigned round = 1; round < 40; round++) {
+        blobs_put(f.kv, round, 100);
+    }
+    compactions_end(f.kv);
+    (void)blob_files(&f, &oldest);
+    assert_int_equal(oldest, first);
+    fixture_done(&f);
+}
+
+static void replaced_values_give_their_space_back(void **state)
+{
+    (void)state;
+    struct fixture f = { .kv = NULL };
+    fixture_init_blobs(&f, 1024);
+    for (unsigned round = 0; round < 20; round++) {
+        blobs_put(f.kv, round * 100000, 1);
+    }
+    uint64_t stays = f.kv->vt->disk_bytes(f.kv);
+    for (unsigned round = 0; round < 200; round++) {
+        blobs_put(f.kv, round % 20 * 100000, 1);
+    }
+    compactions_end(f.kv);
+    uint64_t bytes = f.kv->vt->disk_bytes(f.kv);
+    assert_true(stays >= (uint64_t)20 * BLOB_KEYS * BLOB_BYTES);
+    assert_in_range(bytes, stays, 3 * stays); /* eleven times as much was written */
+    fixture_done(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -268,6 +367,8 @@ int main(void)
         cmocka_unit_test(a_cached_read_does_not_go_to_the_disk),
         cmocka_unit_test(a_flipped_bit_is_reported),
         cmocka_unit_test(a_missing_map_is_not_made_unasked),
+        cmocka_unit_test(new_keys_leave_old_blobs_where_they_are),
+        cmocka_unit_test(replaced_values_give_their_space_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
