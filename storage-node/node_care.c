@@ -16,7 +16,7 @@ static void punch_run(struct node_disk *disk, void *data)
 {
     struct punch *punch = data;
     struct segment *segment = segments_find(disk->segments, punch->segment);
-    if (segment != NULL && disk_readable(disk)) {
+    if (segment != NULL && disk_state(disk) != DISK_FENCED) { /* gaps are found just before it is in service */
         struct error e = ERROR_INIT;
         enum errc rc = disk->env->vt->punch_hole(disk->env, segment->file, punch->offset, punch->bytes, &e);
         if (rc != ERRC_UNSUPPORTED) { /* then space comes back with the whole segment */
@@ -60,12 +60,22 @@ static void drop_note(struct log_op *log, struct kv_batch *batch)
     segments_remove(log->disk->segments, drop->segment);
 }
 
+/* The note shared a frame for which there was no room: the segment is still known, and a later tick tries again. */
+static void undrop_run(struct node_disk *disk, void *data)
+{
+    struct segment *segment = data;
+    segment->dropping = false;
+    disk->care.drops--;
+}
+
 static void drop_done(struct log_op *log, enum errc rc, struct error *e)
 {
     struct drop *drop = container_of(log, struct drop, log);
-    (void)e; /* the disk is out of service then, and the segment stays */
+    (void)e; /* but for NO_SPACE the disk is out of service then, and the segment stays */
     if (rc == ERRC_OK) {
         disk_post(log->disk, log->disk->care_executor, retire_run, drop->segment);
+    } else if (rc == ERRC_NO_SPACE) {
+        disk_post(log->disk, log->disk->care_executor, undrop_run, drop->segment);
     }
     atomic_fetch_sub(&log->disk->pending, 1);
     mem_free(drop);

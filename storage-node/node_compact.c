@@ -249,7 +249,7 @@ static bool compact_wanted(const struct node_disk *disk, const struct segment *s
     uint64_t percent = disk_state(disk) == DISK_FULL ? COMPACT_LIVE_PERCENT_MAX_FULL : COMPACT_LIVE_PERCENT_MAX;
     return segment->kind == SEGMENT_LOG && atomic_load(&segment->sealed) && end != 0 && !segment->dropping &&
            !atomic_load(&segment->damaged) && !segment_dead(segment) &&
-           atomic_load(&segment->live_bytes) < end / 100 * percent;
+           (atomic_load(&segment->compacting) || atomic_load(&segment->live_bytes) < end / 100 * percent);
 }
 
 /* One that was begun before comes first: no tombstone may be dropped while stale copies of it exist. */

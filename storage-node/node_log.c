@@ -197,10 +197,13 @@ static enum errc apply_free(struct node_disk *disk, const struct record_header *
         if (rc != ERRC_OK) {
             return disk_fault(disk, rc, e, FAULT_INDEX);
         }
+        if (entry.log_segment > load_le64(meta.data + i * TOMBSTONE_BYTES + SHARD_NAME_BYTES)) {
+            continue; /* repair has written the name again since, and this is a copy of the tombstone */
+        }
         apply_forget(disk, &entry, true);
         struct index_key key = index_key_shard(&name);
         disk->kv->vt->batch_delete(disk->log.batch, index_key_slice(&key));
-        if (entry.large) {
+        if (entry.large && disk_readable(disk)) { /* at the start the gaps are punched once all is replayed */
             care_punch(disk, entry.data_segment, entry.data_offset, index_entry_data_bytes(&entry));
         }
     }

@@ -74,10 +74,23 @@ void segments_insert(struct segments *segments, struct segment *segment)
     atomic_store(&chunk->entries[segment->number % SEGMENT_TABLE_CHUNK], segment);
 }
 
+/* The end of its compaction, noted in the same batch, may have touched it. */
+static void segment_untouch(struct segments *segments, struct segment *segment)
+{
+    struct segment **place = &segments->touched;
+    while (*place != NULL && *place != segment) {
+        place = &(*place)->next_touched;
+    }
+    if (*place == segment) {
+        *place = segment->next_touched;
+        segment->touched = false;
+    }
+}
+
 void segments_remove(struct segments *segments, struct segment *segment)
 {
     ASSERT(segments_find(segments, segment->number) == segment);
-    ASSERT(!segment->touched);
+    segment_untouch(segments, segment);
     struct segment_chunk *chunk = atomic_load(&segments->chunks[segment->number / SEGMENT_TABLE_CHUNK]);
     atomic_store(&chunk->entries[segment->number % SEGMENT_TABLE_CHUNK], NULL);
 }

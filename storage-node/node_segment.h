@@ -64,6 +64,7 @@ struct segment *segments_find(struct segments *segments, uint64_t number);
 /* The first with a number of at least `number`. */
 struct segment *segments_next(struct segments *segments, uint64_t number);
 void segments_insert(struct segments *segments, struct segment *segment);
+/* Log executor. */
 void segments_remove(struct segments *segments, struct segment *segment);
 
 unsigned grace_enter(struct segments *segments);

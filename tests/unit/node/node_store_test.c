@@ -397,6 +397,48 @@ static void dead_segments_go_and_the_living_move(void **state)
     node_fixture_done(&f);
 }
 
+/* Repair frees a damaged shard and writes it again under its name, on the same disk. The tombstone between the two is copied
+ * behind the second by compaction, since the segment of the first is still there: it must not kill the second. */
+static void a_name_written_again_outlives_a_copied_tombstone(void **state)
+{
+    (void)state;
+    struct node_fixture f;
+    node_fixture_init(&f, "/tmp", NULL);
+    assert_int_equal(node_fixture_start(&f), DISK_ONLINE);
+    puts_small(&f, 1, 100); /* fills the segments in which 7 lies first; most of it stays */
+    puts_small(&f, 101, 20);
+    uint64_t again[] = { 7, 21, 35 };
+    assert_int_equal(node_client_free(&f.client, again, 3), ERRC_OK);
+    for (unsigned i = 0; i < 3; i++) {
+        puts_small(&f, again[i], 1);
+    }
+    puts_small(&f, 201, 100);
+    uint64_t ids[120];
+    uint32_t count = 0;
+    for (uint64_t id = 101; id < 301; id = id == 120 ? 201 : id + 1) {
+        ids[count++] = id;
+    }
+    assert_int_equal(node_client_free(&f.client, ids, count), ERRC_OK);
+    puts_small(&f, 301, 100);
+    unsigned before = segment_count(&f);
+    for (unsigned i = 0; i < 100 && segment_count(&f) >= before; i++) {
+        pause_ms(100);
+    }
+    pause_ms(3000); /* every segment that is to be compacted has been */
+    for (unsigned round = 0; round < 3; round++) {
+        reads_small(&f, 1, 100, ERRC_OK);
+        reads_small(&f, 201, 100, ERRC_NOT_FOUND);
+        node_fixture_crash_copy(&f);
+        if (round == 1) { /* all of the log once more */
+            char command[600];
+            (void)snprintf(command, sizeof(command), "rm -rf '%s/index'", f.dir);
+            assert_int_equal(system(command), 0);
+        }
+        assert_int_equal(node_fixture_start(&f), DISK_ONLINE);
+    }
+    node_fixture_done(&f);
+}
+
 static void a_vanished_folder_fences_the_disk(void **state)
 {
     (void)state;
@@ -503,6 +545,7 @@ int main(void)
         cmocka_unit_test(a_lost_index_is_rebuilt_from_the_log),
         cmocka_unit_test(a_damaged_index_is_rebuilt_at_the_next_start),
         cmocka_unit_test(dead_segments_go_and_the_living_move),
+        cmocka_unit_test(a_name_written_again_outlives_a_copied_tombstone),
         cmocka_unit_test(a_vanished_folder_fences_the_disk),
         cmocka_unit_test(scrub_finds_a_flipped_bit),
         cmocka_unit_test(bad_calls_are_refused),
