@@ -459,7 +459,11 @@ static enum errc start_session(struct server *server, struct error *e)
 {
     const struct session_config config = { .env = server->env, .executor = server->completions, .meta = &server->meta,
                                            .node = server->node_id };
-    const struct data_config data = data_config_default();
+    struct data_config data = data_config_default();
+    if (server->options.has_small_classes) {
+        data.inline_bytes_max = server->options.inline_bytes_max;
+        data.copies_bytes_max = server->options.copies_bytes_max;
+    }
     server->session = session_create(&config);
     data_store_init(&server->store, server->env, &data, &server->meta, server->session, server->map);
     struct session_call call = { .session = server->session };

@@ -2,6 +2,7 @@
 
 #include "common/base/assert.h"
 #include "common/base/extent.h"
+#include "common/rpc/metadata_messages.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -13,7 +14,7 @@ typedef enum errc (*option_apply)(struct server_options *options, const char *va
 struct option_row {
     const char *name;
     const char *argument; /* NULL: a switch */
-    const char *help;
+    const char *help;     /* NULL: not shown, for tools/bench only */
     option_apply apply;
 };
 
@@ -148,6 +149,27 @@ static enum errc apply_threads(struct server_options *options, const char *value
     return ERRC_OK;
 }
 
+/* INLINE:COPIES, both in bytes. */
+static enum errc apply_small_classes(struct server_options *options, const char *value, struct error *e)
+{
+    char *end = NULL;
+    unsigned long inline_bytes = strtoul(value, &end, 10);
+    unsigned long copies_bytes = 0;
+    bool ok = end != value && *end == ':' && end[1] >= '0' && end[1] <= '9';
+    if (ok) {
+        copies_bytes = strtoul(end + 1, &end, 10);
+        ok = *end == '\0';
+    }
+    if (!ok || inline_bytes > INLINE_BYTES_MAX || copies_bytes > CELL_BYTES_MAX) {
+        return error_set(e, ERRC_INVALID, "'%s' is not INLINE:COPIES, at most %u:%u bytes", value, INLINE_BYTES_MAX,
+                         CELL_BYTES_MAX);
+    }
+    options->has_small_classes = true;
+    options->inline_bytes_max = (uint32_t)inline_bytes;
+    options->copies_bytes_max = (uint32_t)copies_bytes;
+    return ERRC_OK;
+}
+
 static enum errc apply_metrics_auth(struct server_options *options, const char *value, struct error *e)
 {
     (void)value;
@@ -178,6 +200,7 @@ static const struct option_row rows[] = {
                               "naming each missing one; may be repeated", apply_start_without },
     { "threads", "N", "event loops that serve S3 (default: one for each core)", apply_threads },
     { "metrics-auth", NULL, "want signed requests for /metrics too", apply_metrics_auth },
+    { "small-classes", "INLINE:COPIES", NULL, apply_small_classes },
     { "help", NULL, "print this text", apply_help },
 };
 #define ROW_COUNT (sizeof(rows) / sizeof(rows[0]))
@@ -291,7 +314,9 @@ void server_options_help(void)
                  "starts find it again, the directories in any order. Directories added later join as\n"
                  "new disks. Options:\n");
     for (size_t i = 0; i < ROW_COUNT; i++) {
-        row_print(&rows[i]);
+        if (rows[i].help != NULL) {
+            row_print(&rows[i]);
+        }
     }
     (void)printf("\nWithout --erasure the number of directories decides: 1 -> 1+0 (no redundancy),\n"
                  "2 -> 1+1, 3 -> 2+1, 4 -> 2+2, 5 -> 3+2, 6 to 11 -> 4+2, 12 and more -> 8+4.\n\n"

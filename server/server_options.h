@@ -32,6 +32,9 @@ struct server_options {
     unsigned start_without_count;
     unsigned threads;                /* S3 loops; 0: one per core */
     bool metrics_auth;               /* /metrics wants a signature too */
+    bool has_small_classes;          /* --small-classes: for measurements, not shown by --help */
+    uint32_t inline_bytes_max;       /* objects up to here ride in the metadata record */
+    uint32_t copies_bytes_max;       /* objects up to here are 1+m whole copies */
     const char *dirs[SERVER_DIRS_MAX];
     unsigned dir_count;
     bool help;
