@@ -2,7 +2,7 @@
  * Goal: on a disk that forgets what was not synced, at any point where power may fail, every acknowledged
  * shard is there with its bytes and no shard whose free was acknowledged comes back.
  *
- * Method: by seed, random puts, streams, frees and reads against one node on a simulated machine; at a random
+ * Method: by seed, random puts (also of freed names), streams, frees and reads against one node on a simulated machine; at a random
  * change of the disk a crash clone is taken; the run ends there for the model. The clone is started, checked
  * against the model, and the run goes on in it. A failure prints its seed; NODE_SIM_SEED=n runs that one,
  * NODE_SIM_RUNS=n so many.
@@ -147,6 +147,20 @@ static void op_free(struct world *world)
     }
 }
 
+/* Repair writes a freed name again. */
+static void op_again(struct world *world)
+{
+    uint32_t i = world->count > 0 ? (uint32_t)(env_sim_random(world->sim) % world->count) : 0;
+    if (world->count == 0 || world->fates[i] != FATE_FREED) {
+        return;
+    }
+    world->fates[i] = FATE_UNKNOWN;
+    enum errc rc = world->shards[i].cell_bytes == 32768 ? node_client_stream(&world->client, &world->shards[i], 2)
+                                                        : node_client_put(&world->client, &world->shards[i]);
+    assert_true(rc == ERRC_OK || rc == ERRC_NO_SPACE);
+    world->fates[i] = rc == ERRC_OK ? FATE_STORED : FATE_UNKNOWN;
+}
+
 static void check_shard(struct world *world, uint32_t i)
 {
     enum errc rc = node_client_read(&world->client, &world->shards[i]);
@@ -162,8 +176,10 @@ static void check_shard(struct world *world, uint32_t i)
 static void op_any(struct world *world)
 {
     uint64_t choice = env_sim_random(world->sim) % 20;
-    if (choice < 12) {
+    if (choice < 10) {
         op_put(world);
+    } else if (choice < 12) {
+        op_again(world);
     } else if (choice < 15) {
         op_free(world);
     } else if (choice < 19 && world->count > 0) {
