@@ -304,6 +304,18 @@ static void stat_ask(struct extent_rebuild *r)
     shard_call_start(call, r->sources[shard].channel);
 }
 
+/* What was found whole is a source for the rest. */
+static void adopted_take(struct extent_rebuild *r)
+{
+    r->targets &= ~r->adopted;
+    r->params.extent.missing &= ~r->adopted;
+    for (unsigned i = 0; i < count_of(&r->after); i++) {
+        if ((r->adopted >> i & 1) != 0) {
+            r->params.extent.position[i] = r->after.position[i];
+        }
+    }
+}
+
 /* A disk that was away and came back whole: its shard is read and checked by its node, and is of this very code. */
 static void adopt_done(struct shard_call *call)
 {
@@ -315,11 +327,14 @@ static void adopt_done(struct shard_call *call)
         reply.header.code.k == r->after.code.k && reply.header.code.m == r->after.code.m &&
         reply.header.code.cell_bytes == r->after.code.cell_bytes) {
         r->adopted |= 1u << call->shard;
+    } else if (call->status != ERRC_OK && call->status != ERRC_NOT_FOUND && call->status != ERRC_CORRUPT &&
+               r->call_status == ERRC_OK) {
+        r->call_status = call->status; /* not known to be gone or wrong: it may be needed, and is not cleared */
     }
     r->pending--;
     shard_call_free(call);
     if (r->pending == 0) {
-        r->targets &= ~r->adopted;
+        adopted_take(r);
         r->state = r->targets == 0 ? REBUILD_PUBLISHING : REBUILD_CLEARING;
         step_post(r);
     }
@@ -579,6 +594,16 @@ static void published(struct extent_rebuild *r, uint64_t index)
     rebuild_end(r, ERRC_OK, "");
 }
 
+/* Another repair was faster: its shards may have the names and places of ours. */
+static void targets_keep_named(struct extent_rebuild *r, const struct extent *now)
+{
+    for (unsigned i = 0; i < count_of(now) && i < CODE_SHARDS_MAX; i++) {
+        if (now->group == r->after.group && now->position[i] == r->after.position[i] && (now->missing >> i & 1) == 0) {
+            r->targets &= ~(1u << i);
+        }
+    }
+}
+
 /* The proposal was stale: because one of ours whose answer was lost came first, or because of somebody else? */
 static void record_seen(struct meta_op *op)
 {
@@ -589,6 +614,9 @@ static void record_seen(struct meta_op *op)
     } else if (op->extent.outcome == META_OK && is_ours(r, &op->extent.extent)) {
         published(r, atomic_load(&r->store->meta->index_seen));
     } else {
+        if (op->extent.outcome == META_OK) {
+            targets_keep_named(r, &op->extent.extent);
+        }
         targets_drop(r);
         rebuild_end(r, ERRC_CONFLICT, "it changed meanwhile");
     }

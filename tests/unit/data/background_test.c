@@ -190,6 +190,92 @@ static void a_lost_race_leaves_nothing_and_hurts_nothing(void **state)
     data_world_close(&world);
 }
 
+static void turn_once(void)
+{
+    struct task *task = world.env.first;
+    world.env.first = task->next;
+    world.env.last = world.env.first == NULL ? NULL : world.env.last;
+    task->run(task);
+}
+
+/* Two shards are lost, two are marked and yet whole: all that is left is needed. A disk that has no time to look at its
+ * marked shard has not said that it is gone. */
+static void a_marked_shard_stays_until_it_is_known_to_be_lost(void **state)
+{
+    (void)state;
+    struct outcome outcome = { .over = false };
+    open_world(6);
+    write_known(3000001, 5);
+    struct fake_disk *busy = fake_node_disk(&world.node, fake_disk_id(record()->position[1]));
+    assert_true(fake_node_drop(&world.node, record()->id, 0));
+    assert_true(fake_node_drop(&world.node, record()->id, 2));
+    record()->missing = 1u << 1 | 1u << 4;
+    busy->fail = ERRC_LIMIT;
+    unsigned calls = busy->calls;
+    struct extent_rebuild_params params = { .executor = executor, .extent = *record(), .done = on_rebuilt, .data = &outcome };
+    (void)extent_rebuild_start(&world.store, &params);
+    for (unsigned i = 0; i < 10000 && world.env.first != NULL && busy->calls == calls; i++) {
+        turn_once();
+    }
+    busy->fail = ERRC_OK;
+    assert_true(busy->calls > calls);
+    assert_true(turn_env_run(&world.env, is_over, &outcome, 600000));
+    (void)turn_env_drain(&world.env);
+    assert_int_equal(outcome.result.status, ERRC_UNAVAILABLE);
+    assert_int_equal(fake_node_shards(&world.node), 4);
+    assert_int_equal(rebuild(&outcome), ERRC_OK);
+    assert_int_equal(record()->missing, 0);
+    check_now(5);
+    data_world_close(&world);
+}
+
+/* One marked shard is lost, one is whole, and without that one too few are left to make the other. */
+static void an_adopted_shard_is_a_source(void **state)
+{
+    (void)state;
+    struct outcome outcome;
+    open_world(6);
+    write_known(3000001, 5);
+    record()->missing = 1u << 0 | 1u << 1;
+    assert_true(fake_node_drop(&world.node, record()->id, 0));
+    assert_true(fake_node_drop(&world.node, record()->id, 2));
+    assert_int_equal(rebuild(&outcome), ERRC_OK);
+    assert_int_equal(record()->missing, 0);
+    assert_int_equal(fake_node_shards(&world.node), 5);
+    check_now(5);
+    data_world_close(&world);
+}
+
+/* Another gateway's repair of the same extent was published first, with one shard at the same place and one at another. */
+static void a_lost_race_spares_the_shards_of_the_winner(void **state)
+{
+    (void)state;
+    struct outcome outcome = { .over = false };
+    open_world(7);
+    write_known(3000001, 5);
+    struct extent_id id = record()->id;
+    uint32_t used = 0;
+    for (unsigned i = 0; i < 6; i++) {
+        used |= 1u << record()->position[i];
+    }
+    uint8_t spare = (uint8_t)__builtin_ctz(~used);
+    assert_true(spare < 7);
+    assert_true(fake_node_drop(&world.node, id, 1));
+    record()->missing = 1u << 1 | 1u << 4;
+    struct extent_rebuild_params params = { .executor = executor, .extent = *record(), .done = on_rebuilt, .data = &outcome };
+    (void)extent_rebuild_start(&world.store, &params);
+    record()->epoch += 1;
+    record()->missing = 0;
+    record()->position[4] = spare;
+    assert_true(turn_env_run(&world.env, is_over, &outcome, 600000));
+    (void)turn_env_drain(&world.env);
+    struct slice footer;
+    assert_int_equal(outcome.result.status, ERRC_CONFLICT);
+    assert_true(fake_node_has(&world.node, id, 1, &footer));
+    check_now(5);
+    data_world_close(&world);
+}
+
 static void a_cancel_at_every_step_hurts_nothing(void **state)
 {
     (void)state;
@@ -203,10 +289,7 @@ static void a_cancel_at_every_step_hurts_nothing(void **state)
                                                 .data = &outcome };
         struct extent_rebuild *r = extent_rebuild_start(&world.store, &params);
         for (unsigned i = 0; i < steps && world.env.first != NULL && !outcome.over; i++) {
-            struct task *task = world.env.first;
-            world.env.first = task->next;
-            world.env.last = world.env.first == NULL ? NULL : world.env.last;
-            task->run(task);
+            turn_once();
         }
         if (!outcome.over) {
             extent_rebuild_cancel(r);
@@ -478,6 +561,9 @@ int main(void)
         cmocka_unit_test(a_smaller_code_is_brought_to_its_class),
         cmocka_unit_test(shards_that_came_back_whole_are_adopted),
         cmocka_unit_test(a_lost_race_leaves_nothing_and_hurts_nothing),
+        cmocka_unit_test(a_marked_shard_stays_until_it_is_known_to_be_lost),
+        cmocka_unit_test(an_adopted_shard_is_a_source),
+        cmocka_unit_test(a_lost_race_spares_the_shards_of_the_winner),
         cmocka_unit_test(a_cancel_at_every_step_hurts_nothing),
         cmocka_unit_test(a_lost_answer_of_the_publication_is_asked_again),
         cmocka_unit_test(the_worker_repairs_all_there_is),
