@@ -174,8 +174,8 @@ uint32_t log_record_mark(struct cluster_id cluster)
     return RECORD_MAGIC ^ crc32c(cluster.bytes, ID_BYTES);
 }
 
-uint32_t log_record_encode(struct enc *out, struct cluster_id cluster, uint64_t index, uint64_t term, uint8_t type, uint64_t batch_first,
-                           uint32_t chain, struct slice data)
+uint32_t log_record_encode(struct enc *out, struct cluster_id cluster, uint64_t index, uint64_t term, uint8_t type,
+                           uint64_t batch_first, uint32_t chain, struct slice data)
 {
     ASSERT(data.len <= LOG_ENTRY_BYTES_MAX);
     uint8_t *header = enc_reserve(out, LOG_RECORD_HEADER_BYTES);

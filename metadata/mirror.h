@@ -92,8 +92,8 @@ void log_contents_free(struct log_contents *contents);
 
 /* Encodes a record into out; returns its chain value for the next one. The mark that records begin with is made from the
  * cluster's id, which clients do not know: their bytes cannot pose as a record behind a torn one. */
-uint32_t log_record_encode(struct enc *out, struct cluster_id cluster, uint64_t index, uint64_t term, uint8_t type, uint64_t batch_first,
-                           uint32_t chain, struct slice data);
+uint32_t log_record_encode(struct enc *out, struct cluster_id cluster, uint64_t index, uint64_t term, uint8_t type,
+                           uint64_t batch_first, uint32_t chain, struct slice data);
 /* Appends records that begin at first_index and makes them durable. chain_seed: chain before the first record.
  * IO also when the file can no longer be reached by its name: what was written there would never be found again. */
 MUST_CHECK enum errc mirror_append(struct mirror *mirror, struct slice records, uint64_t first_index,
