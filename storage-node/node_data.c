@@ -69,6 +69,8 @@ static enum errc data_room(struct node_disk *disk, uint64_t bytes, struct error 
         return ERRC_OK;
     }
     if (active != NULL) {
+        /* Gives the rest of the preallocation back: a quarter of the file with shards of 16 MiB. Needs no sync. */
+        (void)disk->env->vt->truncate(disk->env, active->file, active->end, NULL);
         atomic_store(&active->sealed_end, active->end);
         atomic_store(&active->sealed, true);
         disk->data.active = NULL;

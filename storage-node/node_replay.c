@@ -499,10 +499,14 @@ static void gaps_punch(struct node_disk *disk, void *data)
         }
         at = offset + load_le64(value.data);
     }
-    if (vt->iterator_error(it, NULL) == ERRC_OK && !vt->iterator_valid(it) && segment->size > at) {
+    bool whole = vt->iterator_error(it, NULL) == ERRC_OK && !vt->iterator_valid(it);
+    if (whole && segment->size > at) {
         care_punch(disk, segment->number, at, segment->size - at);
     }
     vt->iterator_destroy(it);
+    if (whole && disk_state(disk) != DISK_FENCED) { /* what was preallocated behind the end goes back, too; not needed */
+        (void)disk->env->vt->truncate(disk->env, segment->file, segment->size > at ? segment->size : at, NULL);
+    }
 }
 
 static void replay_gaps(struct node_disk *disk)

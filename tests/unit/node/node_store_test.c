@@ -103,6 +103,47 @@ static void a_large_shard_is_streamed(void **state)
     node_fixture_done(&f);
 }
 
+static bool segment_file(const struct node_fixture *f, unsigned n, char *path, size_t path_bytes);
+
+static uint64_t segment_bytes_allocated(const struct node_fixture *f)
+{
+    char path[256];
+    uint64_t bytes = 0;
+    for (unsigned n = 0; segment_file(f, n, path, sizeof(path)); n++) {
+        struct stat st;
+        assert_int_equal(stat(path, &st), 0);
+        bytes += (uint64_t)st.st_blocks * 512;
+    }
+    return bytes;
+}
+
+/* Two of these do not fit into one segment: what was preallocated for it and stays free goes back. */
+static void the_free_end_of_a_data_segment_is_given_back(void **state)
+{
+    (void)state;
+    struct node_fixture f;
+    node_fixture_init(&f, "/var/tmp", NULL);
+    assert_int_equal(node_fixture_start(&f), DISK_ONLINE);
+    for (uint64_t id = 1; id <= 10; id++) {
+        struct test_shard shard = large(id);
+        assert_int_equal(node_client_stream(&f.client, &shard, 2), ERRC_OK);
+    }
+    /* one of data and one of the log are open */
+    assert_true(segment_bytes_allocated(&f) < 10 * 720000 + 2 * (1u << 20));
+    node_fixture_stop(&f);
+    assert_int_equal(node_fixture_start(&f), DISK_ONLINE);
+    for (unsigned i = 0; i < 50 && segment_bytes_allocated(&f) >= 10 * 740000; i++) {
+        struct timespec pause = { .tv_nsec = 100000000 };
+        (void)nanosleep(&pause, NULL);
+    }
+    assert_true(segment_bytes_allocated(&f) < 10 * 740000);
+    for (uint64_t id = 1; id <= 10; id++) {
+        struct test_shard shard = large(id);
+        assert_int_equal(node_client_read(&f.client, &shard), ERRC_OK);
+    }
+    node_fixture_done(&f);
+}
+
 static void a_crash_loses_nothing_acknowledged(void **state)
 {
     (void)state;
@@ -538,6 +579,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_shard_is_read_back_until_it_is_freed),
         cmocka_unit_test(a_large_shard_is_streamed),
+        cmocka_unit_test(the_free_end_of_a_data_segment_is_given_back),
         cmocka_unit_test(a_crash_loses_nothing_acknowledged),
         cmocka_unit_test(a_torn_tail_is_no_damage),
         cmocka_unit_test(a_flipped_bit_in_the_log_is_noticed),
