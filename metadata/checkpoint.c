@@ -434,17 +434,22 @@ enum errc checkpoint_copy(struct env *env, const char *source_dir, const char *t
     return rc;
 }
 
+/* Under another name until it is whole: the map itself would not notice every file that a crash left out. */
 enum errc checkpoint_restore(struct env *env, const char *metadata_dir, uint64_t index, const char *store_path,
                              struct error *e)
 {
     struct manifest manifest;
     char *folder = checkpoint_path(metadata_dir, index, "");
+    char *temporary = mem_format("%s.new", store_path);
     enum errc rc = manifest_read(env, folder, &manifest, e);
+    rc = rc == ERRC_OK ? checkpoint_folder_remove(env, temporary, e) : rc;
+    rc = rc == ERRC_OK ? env->vt->mkdir(env, temporary, e) : rc;
+    rc = rc == ERRC_OK ? files_copy(env, folder, temporary, &manifest, NULL, NULL, e) : rc;
     rc = rc == ERRC_OK ? checkpoint_folder_remove(env, store_path, e) : rc;
-    rc = rc == ERRC_OK ? env->vt->mkdir(env, store_path, e) : rc;
-    rc = rc == ERRC_OK ? files_copy(env, folder, store_path, &manifest, NULL, NULL, e) : rc;
-    rc = rc == ERRC_OK ? env->vt->fsync_dir(env, store_path, e) : rc;
+    rc = rc == ERRC_OK ? env->vt->fsync_dir(env, metadata_dir, e) : rc;
+    rc = rc == ERRC_OK ? folder_publish(env, temporary, store_path, metadata_dir, e) : rc;
     manifest_free(&manifest);
+    mem_free(temporary);
     mem_free(folder);
     return rc;
 }
