@@ -56,23 +56,34 @@ static void on_name(void *data, const char *name)
 
 /* ---- segments ---- */
 
+/* Nothing but zeros behind the header, to the end: the first shards of a segment may have been freed and punched. */
+static bool file_unused(struct node_disk *disk, struct env_file *file)
+{
+    uint8_t *bytes = mem_zalloc(UNUSED_CHECK_BYTES);
+    uint64_t offset = SEGMENT_HEADER_BYTES;
+    size_t len = UNUSED_CHECK_BYTES;
+    bool unused = true;
+    while (unused && len == UNUSED_CHECK_BYTES) {
+        unused = disk->env->vt->pread(disk->env, file, bytes, UNUSED_CHECK_BYTES, offset, &len, NULL) == ERRC_OK;
+        for (size_t i = 0; i < len && unused; i++) {
+            unused = bytes[i] == 0;
+        }
+        offset += len;
+    }
+    mem_free(bytes);
+    return unused;
+}
+
 /* True if nothing was ever written behind the header: the file was being made when the machine stopped. */
 static bool segment_unused(struct node_disk *disk, uint64_t number)
 {
     char *path = segment_path(disk, number);
     struct env_file *file = NULL;
-    uint8_t *bytes = mem_zalloc(UNUSED_CHECK_BYTES);
-    size_t len = 0;
     bool unused = false;
     if (disk->env->vt->open(disk->env, path, ENV_OPEN_READ, &file, NULL) == ERRC_OK) {
-        unused = disk->env->vt->pread(disk->env, file, bytes, UNUSED_CHECK_BYTES, SEGMENT_HEADER_BYTES, &len,
-                                      NULL) == ERRC_OK;
+        unused = file_unused(disk, file);
         disk->env->vt->close(disk->env, file);
     }
-    for (size_t i = 0; i < len && unused; i++) {
-        unused = bytes[i] == 0;
-    }
-    mem_free(bytes);
     mem_free(path);
     return unused;
 }

@@ -480,6 +480,34 @@ static void a_name_written_again_outlives_a_copied_tombstone(void **state)
     node_fixture_done(&f);
 }
 
+/* Of a data segment that has lost its header, the first shard is freed and punched: it looks empty at its beginning. */
+static void a_segment_without_a_header_is_kept_for_what_is_in_it(void **state)
+{
+    (void)state;
+    struct node_fixture f;
+    node_fixture_init(&f, "/tmp", NULL);
+    assert_int_equal(node_fixture_start(&f), DISK_ONLINE);
+    for (uint64_t id = 1; id <= 2; id++) {
+        struct test_shard shard = { .id = id, .bytes = 400000, .cell_bytes = 64 << 10 };
+        assert_int_equal(node_client_stream(&f.client, &shard, 2), ERRC_OK);
+    }
+    uint64_t first = 1;
+    assert_int_equal(node_client_free(&f.client, &first, 1), ERRC_OK);
+    node_fixture_stop(&f);
+    unsigned segments = segment_count(&f);
+    for (unsigned n = 0; n < segments; n++) {
+        char path[256];
+        struct stat st;
+        assert_true(segment_file(&f, n, path, sizeof(path)));
+        if (stat(path, &st) == 0 && st.st_size > 500000) {
+            zero_from(path, 0, 4096 + 400000);
+        }
+    }
+    assert_int_equal(node_fixture_start(&f), DISK_FENCED);
+    assert_int_equal(segment_count(&f), segments);
+    node_fixture_done(&f);
+}
+
 static void a_vanished_folder_fences_the_disk(void **state)
 {
     (void)state;
@@ -588,6 +616,7 @@ int main(void)
         cmocka_unit_test(a_damaged_index_is_rebuilt_at_the_next_start),
         cmocka_unit_test(dead_segments_go_and_the_living_move),
         cmocka_unit_test(a_name_written_again_outlives_a_copied_tombstone),
+        cmocka_unit_test(a_segment_without_a_header_is_kept_for_what_is_in_it),
         cmocka_unit_test(a_vanished_folder_fences_the_disk),
         cmocka_unit_test(scrub_finds_a_flipped_bit),
         cmocka_unit_test(bad_calls_are_refused),
