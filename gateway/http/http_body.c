@@ -149,10 +149,19 @@ static bool body_pull(struct http_exchange *self, struct http_piece *piece)
     return false;
 }
 
-/* Reads on: into a large buffer when much is to come. */
+/* How much may lie in the socket's buffer, beside the piece that was taken from it. */
+static size_t body_input_limit(const struct http_exchange *self)
+{
+    return self->body_end || !self->body_begun ? CONN_PIPELINE_BYTES_MAX : CONN_INPUT_BYTES_MAX;
+}
+
+/* Reads on: into a large buffer when much is to come; not at all while the last one is full. */
 static void body_read_on(struct http_exchange *self)
 {
     struct http_conn *conn = self->conn;
+    if (conn->sock->input->size + 4096 > body_input_limit(self)) {
+        return;
+    }
     if (conn->sock->input->size == 0 && (self->is_chunked || self->body_left > CONN_PIPELINE_BYTES_MAX)) {
         uint64_t bytes = self->is_chunked ? CONN_INPUT_BYTES_MAX : self->body_left + 4096;
         (void)h2o_buffer_reserve(&conn->sock->input,
@@ -211,10 +220,9 @@ void body_on_input(struct http_exchange *self)
     struct http_conn *conn = self->conn;
     if (self->on_piece != NULL) {
         body_post(self);
-        return;
     }
-    size_t limit = self->body_end || !self->body_begun ? CONN_PIPELINE_BYTES_MAX : CONN_INPUT_BYTES_MAX;
-    if (conn->sock->input->size + 4096 > limit) {
+    /* Also while a piece is wanted: libuv reads many times in a row, faster than pieces are taken. */
+    if (conn->sock->input->size + 4096 > body_input_limit(self)) {
         conn_read_stop(conn);
     }
 }

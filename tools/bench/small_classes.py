@@ -5,7 +5,8 @@
 
 One server for each class runs at the same time (all through its hidden option --small-classes INLINE:COPIES); the classes
 take turns at every size, so that noise of the machine meets all of them. Syncs are counted by the kernel (perf stat on
-sys_enter_fdatasync), bytes written are write_bytes of /proc/PID/io, CPU is the server's. Prints a table in Markdown.
+sys_enter_fdatasync), bytes written by the device (whoever wrote them: the machine should be quiet), CPU is the server's.
+Prints a table in Markdown.
 """
 import argparse
 import json
@@ -28,9 +29,14 @@ CLASSES = {"inline": f"{INLINE_MAX}:0", "copies": f"0:{COPIES_MAX}", "cells": "0
 LARGEST = {"inline": INLINE_MAX, "copies": COPIES_MAX, "cells": 1 << 30}
 
 
-def written_bytes(pid):
-    with open(f"/proc/{pid}/io", encoding="ascii") as f:
-        return next(int(line.split()[1]) for line in f if line.startswith("write_bytes"))
+def written_bytes(path):
+    """Bytes that the device below `path` has taken so far, from any process; None where the kernel doesn't say."""
+    device = os.stat(path).st_dev
+    with open("/proc/diskstats", encoding="ascii") as f:
+        for fields in map(str.split, f):
+            if (int(fields[0]), int(fields[1])) == (os.major(device), os.minor(device)):
+                return int(fields[9]) * 512
+    return None
 
 
 class SyncCount:
@@ -76,13 +82,14 @@ def one(server, name, size, seconds):
         common = ["--bucket", "classes", "--prefix", f"{name}-{size}-{connections}/", "--size", size, "--concurrency",
                   str(connections)]
         with SyncCount(server.process.pid) as syncs:
-            before = written_bytes(server.process.pid)
+            before = written_bytes(server.disks[0])
             put = bench(server, "put", *common, "--duration", f"{seconds}s", "--objects", "1000000", "--keep")
-        wrote = written_bytes(server.process.pid) - before
-        get = bench(server, "get", *common, "--objects", "500", "--duration", f"{seconds}s", "--prepared", "--keep")
+        wrote = None if before is None else written_bytes(server.disks[0]) - before
+        there = str(min(500, put["requests"]))
+        get = bench(server, "get", *common, "--objects", there, "--duration", f"{seconds}s", "--prepared", "--keep")
         row[connections] = {
             "syncs": None if syncs.count is None else syncs.count / max(1, put["requests"]),
-            "wrote": wrote / max(1, put["requests"]), "put_us": per_request_us(put), "get_us": per_request_us(get),
+            "wrote": None if wrote is None else wrote / 1024 / max(1, put["requests"]), "put_us": per_request_us(put), "get_us": per_request_us(get),
             "put_ms": put["latency"]["put"]["p50_ms"], "get_ms": get["latency"]["get"]["p50_ms"],
             "put_rate": put["requests_per_second"], "get_rate": get["requests_per_second"]}
     return row
@@ -94,7 +101,7 @@ def line(row):
     def number(value, digits):
         return "-" if value is None else f"{value:.{digits}f}"
     return (f"| {row['size']} | {row['class']} | {number(alone['syncs'], 1)} / {number(many['syncs'], 2)} | "
-            f"{many['wrote'] / 1024:.0f} | {many['put_us']:.0f} / {many['get_us']:.0f} | "
+            f"{number(many['wrote'], 0)} | {many['put_us']:.0f} / {many['get_us']:.0f} | "
             f"{alone['put_ms']:.2f} / {alone['get_ms']:.2f} | {many['put_ms']:.1f} / {many['get_ms']:.2f} | "
             f"{many['put_rate']:.0f} / {many['get_rate']:.0f} |")
 
@@ -113,7 +120,7 @@ def main():
             disks = [os.path.join(options.data, name, f"disk{i}") for i in range(1, options.disks + 1)]
             servers[name] = Server(disks, args=["--small-classes", limits])
             servers[name].start()
-        print("| size | class | syncs per PUT, 1 / 32 connections | KiB written per PUT | CPU us PUT / GET | "
+        print("| size | class | syncs per PUT, 1 / 32 connections | KiB that the device wrote per PUT | CPU us PUT / GET | "
               "p50 ms PUT / GET, 1 connection | p50 ms PUT / GET, 32 connections | PUT/s / GET/s, 32 connections |")
         print("|---|---|---|---|---|---|---|---|", flush=True)
         for size in options.sizes.split(","):
