@@ -13,6 +13,7 @@
 #define MAP_ARENA_BYTES (1u << 20)
 #define DISK_WAIT_NS 30000000000u
 #define DISK_POLL_US 2000
+#define DISK_QUEUE_SPARE_BYTES (64u << 20) /* repair, and cells rounded up */
 #define CLASS_SETTING "class" /* two bytes: k, m */
 
 static enum errc propose(struct server *server, const struct meta_command *command, const char *what, struct error *e)
@@ -32,6 +33,17 @@ static enum errc class_record(struct server *server, struct error *e)
     const struct meta_command command = { .type = META_CMD_SETTING_PUT,
                                           .setting_put = { slice_str(CLASS_SETTING), slice_of(value, 2) } };
     return propose(server, &command, "recording the code", e);
+}
+
+/*
+ * The uploads' budget bounds what waits for disks; a disk's own queue must hold all of it, since in a code with k = 1 every
+ * byte goes to every disk. A smaller queue refused shards of 64 concurrent 16 MiB uploads (96 MiB a disk at 4+2).
+ */
+struct node_disk_config server_disk_config(const struct data_dir *dir)
+{
+    const struct data_config data = data_config_default();
+    return (struct node_disk_config){ .id = dir->disk, .path = dir->path,
+                                      .options.queue_bytes_max = data.write_budget_bytes + DISK_QUEUE_SPARE_BYTES };
 }
 
 enum errc server_class_settle(struct server *server, struct error *e)
@@ -270,7 +282,7 @@ static bool disk_await(struct server *server, struct disk_id id, bool there)
 /* The lost disk leaves the node (its files may lie at the same path), the new one comes into service. */
 static enum errc disk_exchange(struct server *server, const struct data_dir *dir, struct disk_id lost, struct error *e)
 {
-    const struct node_disk_config config = { .id = dir->disk, .path = dir->path };
+    const struct node_disk_config config = server_disk_config(dir);
     if (node_disk_remove(server->node, lost) == ERRC_OK && !disk_await(server, lost, false)) {
         return error_set(e, ERRC_TIMEOUT, "the lost disk is still in use: try again");
     }

@@ -6,6 +6,8 @@
 
 #include "common/base/error.h"
 #include "common/base/id.h"
+#include "server/data_dir.h"
+#include "storage-node/node.h"
 
 struct server;
 
@@ -14,6 +16,8 @@ MUST_CHECK enum errc server_class_settle(struct server *server, struct error *e)
 /* Puts every DIR with a superblock into the map (new id, or a changed path), and makes the groups that are
  * missing. Refuses a disk that was replaced. */
 MUST_CHECK enum errc server_disks_register(struct server *server, struct error *e);
+/* How this server opens a DIR as a disk. Borrows the DIR's path. */
+struct node_disk_config server_disk_config(const struct data_dir *dir);
 /* `cairn disk replace`: formats the empty DIR `path` and lets it take over the places of a lost disk. Blocking. */
 MUST_CHECK enum errc server_disk_replace(struct server *server, const char *path, const char *for_disk,
                                          struct disk_id *ret_new, struct disk_id *ret_replaced, struct error *e);

@@ -330,7 +330,7 @@ static enum errc start_node(struct server *server, struct error *e)
     for (unsigned i = 0; i < server->dirs.count; i++) {
         const struct data_dir *dir = &server->dirs.dirs[i];
         if (dir->kind == DATA_DIR_KNOWN) {
-            disks[count++] = (struct node_disk_config){ .id = dir->disk, .path = dir->path };
+            disks[count++] = server_disk_config(dir);
         }
     }
     const struct cluster_map_config map = { .env = server->env, .executor = server->completions,
@@ -371,7 +371,7 @@ static enum errc dir_join(struct server *server, struct data_dir *dir, struct er
     rc = rc == ERRC_OK ? credentials_write(server->env, dir->path, &server->credentials, e) : rc;
     rc = rc == ERRC_OK ? data_dir_format(server->env, dir, server->dirs.cluster, e) : rc;
     if (rc == ERRC_OK) {
-        const struct node_disk_config config = { .id = dir->disk, .path = dir->path };
+        const struct node_disk_config config = server_disk_config(dir);
         rc = node_disk_add(server->node, &config, e);
     }
     return rc;
