@@ -396,17 +396,6 @@ void record_u64_encode(struct enc *enc, uint64_t in)
     enc_u64(enc, in);
 }
 
-enum errc record_u64_decode(struct slice value, uint64_t *ret)
-{
-    struct dec dec;
-    enum errc rc = record_walk(value, &dec);
-    if (rc != ERRC_OK) {
-        return rc;
-    }
-    *ret = dec_u64(&dec);
-    return end(&dec);
-}
-
 void record_session_encode(struct enc *enc, const struct session_record *in)
 {
     begin(enc);

@@ -133,7 +133,6 @@ MUST_CHECK enum errc record_extent_decode(struct slice value, struct extent *ret
 void record_gc_encode(struct enc *enc, const struct gc_record *in);
 MUST_CHECK enum errc record_gc_decode(struct slice value, struct gc_record *ret);
 void record_u64_encode(struct enc *enc, uint64_t in);
-MUST_CHECK enum errc record_u64_decode(struct slice value, uint64_t *ret);
 void record_session_encode(struct enc *enc, const struct session_record *in);
 MUST_CHECK enum errc record_session_decode(struct slice value, struct session_record *ret);
 void record_disk_encode(struct enc *enc, const struct meta_disk *in);

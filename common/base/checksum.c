@@ -119,11 +119,6 @@ const char *checksum_name(enum checksum_kind kind)
     return checksum_kinds[kind].name;
 }
 
-const char *checksum_suffix(enum checksum_kind kind)
-{
-    return checksum_kinds[kind].suffix;
-}
-
 const char *checksum_header(enum checksum_kind kind)
 {
     return checksum_kinds[kind].header;

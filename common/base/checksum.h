@@ -67,7 +67,6 @@ void checksum_once(enum checksum_kind kind, const void *data, size_t len, uint8_
 
 size_t checksum_bytes(enum checksum_kind kind);         /* 0 for NONE */
 const char *checksum_name(enum checksum_kind kind);     /* "CRC64NVME" */
-const char *checksum_suffix(enum checksum_kind kind);   /* "crc64nvme" */
 const char *checksum_header(enum checksum_kind kind);   /* "x-amz-checksum-crc64nvme" */
 const char *checksum_element(enum checksum_kind kind);  /* "ChecksumCRC64NVME" */
 bool checksum_combines(enum checksum_kind kind);        /* CRCs: full object from parts */

@@ -78,14 +78,6 @@ void enc_free(struct enc *enc)
     *enc = (struct enc)ENC_INIT;
 }
 
-uint8_t *enc_take(struct enc *enc, size_t *ret_len)
-{
-    uint8_t *data = enc->data;
-    *ret_len = enc->len;
-    *enc = (struct enc)ENC_INIT;
-    return data;
-}
-
 struct dec dec_of(struct slice input)
 {
     return (struct dec){ input.data, input.len, 0, false };

@@ -4,7 +4,7 @@
  * Integers: fixed little-endian (u8 u16 u32 u64) or LEB128 (`uint`); bytes: `uint` length, then
  * the bytes. A decoder never reads past its input: after the first violation `failed` is set, every
  * further read yields zeros, and the caller checks dec_done() once at the end.
- * Thread: none shared. Memory: an encoder owns its growing block until enc_take() or enc_free().
+ * Thread: none shared. Memory: an encoder owns its growing block until enc_free().
  */
 #ifndef COMMON_BASE_CODEC_H
 #define COMMON_BASE_CODEC_H
@@ -37,7 +37,6 @@ static inline struct slice enc_slice(const struct enc *enc)
 }
 void enc_reset(struct enc *enc);                             /* keeps the memory */
 void enc_free(struct enc *enc);
-uint8_t *enc_take(struct enc *enc, size_t *ret_len);         /* gives (mem_free); the encoder is empty */
 
 struct dec {
     const uint8_t *data;

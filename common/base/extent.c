@@ -12,7 +12,7 @@ bool extent_code_valid(const struct extent_code *code)
            code->cell_bytes <= CELL_BYTES_MAX && code->cell_bytes % CELL_BYTES_UNIT == 0;
 }
 
-static void transform_encode(struct enc *enc, const struct extent_transform *transform)
+void extent_transform_encode(struct enc *enc, const struct extent_transform *transform)
 {
     enc_u8(enc, transform->kind);
     if (transform->kind != 0) {
@@ -21,8 +21,9 @@ static void transform_encode(struct enc *enc, const struct extent_transform *tra
     }
 }
 
-static void transform_decode(struct dec *dec, struct extent_transform *transform)
+void extent_transform_decode(struct dec *dec, struct extent_transform *ret_transform)
 {
+    struct extent_transform *transform = ret_transform;
     *transform = (struct extent_transform){ .kind = dec_u8(dec) };
     if (transform->kind != 0) {
         dec_copy(dec, transform->key_ref, sizeof(transform->key_ref));
@@ -39,7 +40,7 @@ void extent_encode(struct enc *enc, const struct extent *extent)
     enc_u8(enc, extent->code.k);
     enc_u8(enc, extent->code.m);
     enc_uint(enc, extent->code.cell_bytes);
-    transform_encode(enc, &extent->transform);
+    extent_transform_encode(enc, &extent->transform);
     enc_uint(enc, extent->logical_bytes);
     enc_uint(enc, extent->stored_bytes);
     enc_uint(enc, extent->group);
@@ -65,7 +66,7 @@ void extent_decode(struct dec *dec, struct extent *ret_extent)
         *ret_extent = (struct extent){ 0 };
         return;
     }
-    transform_decode(dec, &extent.transform);
+    extent_transform_decode(dec, &extent.transform);
     extent.logical_bytes = dec_uint(dec);
     extent.stored_bytes = dec_uint(dec);
     extent.group = (uint32_t)dec_uint(dec);

@@ -74,6 +74,8 @@ struct extent_owner {
 
 void extent_encode(struct enc *enc, const struct extent *extent);
 void extent_decode(struct dec *dec, struct extent *ret_extent); /* dec->failed on any value out of range */
+void extent_transform_encode(struct enc *enc, const struct extent_transform *transform);
+void extent_transform_decode(struct dec *dec, struct extent_transform *ret_transform);
 void extent_ref_encode(struct enc *enc, const struct extent_ref *ref);
 void extent_ref_decode(struct dec *dec, struct extent_ref *ret_ref);
 void extent_owner_encode(struct enc *enc, const struct extent_owner *owner);

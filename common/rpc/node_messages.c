@@ -5,24 +5,6 @@
 #define KEY_BYTES_LIMIT 1024 /* of an owner's key */
 #define NAME_BYTES (ID_BYTES + 1)
 
-static void transform_encode(struct enc *enc, const struct extent_transform *transform)
-{
-    enc_u8(enc, transform->kind);
-    if (transform->kind != 0) {
-        enc_raw(enc, transform->key_ref, sizeof(transform->key_ref));
-        enc_raw(enc, transform->nonce_base, sizeof(transform->nonce_base));
-    }
-}
-
-static void transform_decode(struct dec *dec, struct extent_transform *transform)
-{
-    *transform = (struct extent_transform){ .kind = dec_u8(dec) };
-    if (transform->kind != 0) {
-        dec_copy(dec, transform->key_ref, sizeof(transform->key_ref));
-        dec_copy(dec, transform->nonce_base, sizeof(transform->nonce_base));
-    }
-}
-
 /* Every cell has cell_bytes, the last 1..cell_bytes. */
 static bool cells_fit(uint64_t cell_count, uint64_t cell_bytes, uint64_t shard_bytes)
 {
@@ -47,7 +29,7 @@ void shard_header_encode(struct enc *enc, const struct shard_header *header)
     enc_u8(enc, header->code.k);
     enc_u8(enc, header->code.m);
     enc_uint(enc, header->code.cell_bytes);
-    transform_encode(enc, &header->transform);
+    extent_transform_encode(enc, &header->transform);
     enc_uint(enc, header->logical_bytes);
     enc_uint(enc, header->stored_bytes);
     enc_uint(enc, header->cell_count);
@@ -76,7 +58,7 @@ void shard_header_decode(struct dec *dec, struct shard_header *ret_header)
     header.code.k = dec_u8(dec);
     header.code.m = dec_u8(dec);
     header.code.cell_bytes = dec_uint32(dec);
-    transform_decode(dec, &header.transform);
+    extent_transform_decode(dec, &header.transform);
     header.logical_bytes = dec_uint(dec);
     header.stored_bytes = dec_uint(dec);
     header.cell_count = dec_uint32(dec);

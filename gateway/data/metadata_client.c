@@ -141,12 +141,6 @@ void meta_query(struct metadata_client *client, struct meta_op *op, const struct
     op_start(client, op, RPC_META_QUERY);
 }
 
-void meta_bucket_lookup(struct metadata_client *client, struct meta_op *op, struct slice name)
-{
-    struct meta_query query = { .type = META_QRY_BUCKET, .bucket = name, .limit = 1 };
-    meta_query(client, op, &query);
-}
-
 void meta_session_renew(struct metadata_client *client, struct meta_op *op, uint64_t session, uint64_t oldest)
 {
     enc_reset(&op->head);

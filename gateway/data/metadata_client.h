@@ -68,8 +68,6 @@ void meta_op_init(struct meta_op *op, struct executor *executor, struct arena *a
                   void (*done)(struct meta_op *op), void *data);
 void meta_propose(struct metadata_client *client, struct meta_op *op, const struct meta_command *command);
 void meta_query(struct metadata_client *client, struct meta_op *op, const struct meta_query *query);
-/* META_QRY_BUCKET by name; answer: op->buckets. */
-void meta_bucket_lookup(struct metadata_client *client, struct meta_op *op, struct slice name);
 /* META_SESSION_RENEW: head and reply are two and one u64 (session, oldest index that one of its reads
  * needs, UINT64_MAX: none; reply: the oldest index that any live session needs). */
 void meta_session_renew(struct metadata_client *client, struct meta_op *op, uint64_t session, uint64_t oldest);

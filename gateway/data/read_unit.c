@@ -77,12 +77,6 @@ void read_unit_want_range(struct read_unit *unit, uint64_t offset, uint64_t leng
     }
 }
 
-void read_unit_distrust(struct read_unit *unit, unsigned shard)
-{
-    unit->shards[shard].state = UNIT_BAD;
-    unit->shards[shard].status = ERRC_NOT_FOUND;
-}
-
 /* Bytes of cells [first, end) of any shard. */
 static uint64_t run_bytes(const struct read_unit *unit, uint32_t first, uint32_t end)
 {

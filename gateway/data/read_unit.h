@@ -61,8 +61,6 @@ MUST_CHECK enum errc read_unit_new(struct data_store *store, struct executor *ex
 void read_unit_want_range(struct read_unit *unit, uint64_t offset, uint64_t length);
 /* Wants cells [first, end) of a shard, parity too. */
 void read_unit_want(struct read_unit *unit, unsigned shard, uint32_t first, uint32_t end);
-/* The shard is never asked (it is known to be missing, or in doubt): made from others if wanted. */
-void read_unit_distrust(struct read_unit *unit, unsigned shard);
 /* Memory that its buffers will take when nothing is lost. */
 uint64_t read_unit_bytes(const struct read_unit *unit);
 /* Start and tick may change the state at once, without on_change: the owner looks. */

@@ -11,7 +11,6 @@
 /* 250 us, doubling: the last bucket before infinity ends at about 4 s. */
 #define LATENCY_FIRST_US 250u
 
-static const char hex_upper[] = "0123456789ABCDEF";
 
 uint64_t gateway_latency_bound_us(size_t bucket)
 {
@@ -151,47 +150,4 @@ void gateway_metrics_write(struct gateway *gateway, struct enc *out)
             write_latency(out, (enum s3_operation)i, &by[i]);
         }
     }
-}
-
-/* Quoted; what is not printable ASCII, a quote or a backslash becomes \xHH. */
-static void put_quoted(struct enc *out, const char *name, struct slice text)
-{
-    put(out, " %s=\"", name);
-    for (size_t i = 0; i < text.len; i++) {
-        uint8_t c = text.data[i];
-        if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\') {
-            enc_u8(out, c);
-        } else {
-            const uint8_t escape[4] = { '\\', 'x', (uint8_t)hex_upper[c >> 4], (uint8_t)hex_upper[c & 15] };
-            enc_raw(out, escape, sizeof(escape));
-        }
-    }
-    enc_u8(out, '"');
-}
-
-void gateway_access_format(struct enc *out, const struct gateway_access *access)
-{
-    enc_raw(out, "id=", 3);
-    enc_raw(out, access->request_id.data, access->request_id.len);
-    put_quoted(out, "method", access->method);
-    put(out, " operation=%s", operation_label(access->operation));
-    if (access->bucket.len > 0) {
-        put_quoted(out, "bucket", access->bucket);
-    }
-    if (access->key.len > 0) {
-        put_quoted(out, "key", access->key);
-    }
-    put(out, " status=%u", access->status);
-    if (access->error_code.len > 0) {
-        put_quoted(out, "error", access->error_code);
-    }
-    put(out, " received_bytes=%" PRIu64 " sent_bytes=%" PRIu64 " duration_us=%" PRIu64, access->received_bytes,
-        access->sent_bytes, access->duration_us);
-    if (access->cut) {
-        put(out, " cut=true");
-    }
-    if (access->principal.len > 0) {
-        put_quoted(out, "principal", access->principal);
-    }
-    put_quoted(out, "peer", slice_str(access->peer != NULL ? access->peer : ""));
 }

@@ -96,8 +96,6 @@ void gateway_operation_stats(struct gateway *gateway, enum s3_operation operatio
                              struct gateway_operation_stats *ret_stats);
 void gateway_stats(struct gateway *gateway, struct gateway_stats *ret_stats);
 
-/* One line of key=value for a request (STYLE 1.10): escaped, without signatures. Appends; no newline. */
-void gateway_access_format(struct enc *out, const struct gateway_access *access);
 
 /* Appends the counters above in Prometheus text (names begin with cairn_s3_). */
 void gateway_metrics_write(struct gateway *gateway, struct enc *out);

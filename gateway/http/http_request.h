@@ -139,7 +139,6 @@ void http_body_end(struct http_request *req);
  * arena, or (with buffer) a part of a buffer. content_length of the response is set from it, except for
  * HEAD with a length above 0 given. */
 void http_respond_whole(struct http_request *req, const struct http_response *response, struct http_part body);
-bool http_is_responded(const struct http_request *req); /* http_respond has been called */
 /* Bytes of body handed to the client so far (for the access log). */
 uint64_t http_sent_bytes(const struct http_request *req);
 

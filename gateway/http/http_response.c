@@ -410,11 +410,6 @@ void http_respond_whole(struct http_request *req, const struct http_response *re
     http_request_release(req);
 }
 
-bool http_is_responded(const struct http_request *req)
-{
-    return container_of(req, const struct http_exchange, req)->is_responded;
-}
-
 uint64_t http_sent_bytes(const struct http_request *req)
 {
     return container_of(req, const struct http_exchange, req)->sent_bytes;

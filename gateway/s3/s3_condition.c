@@ -35,12 +35,6 @@ void s3_conditions_read(const struct s3_request *request, const char *prefix,
     *ret_conditions = c;
 }
 
-bool s3_conditions_any(const struct s3_conditions *conditions)
-{
-    return conditions->has_if_match || conditions->has_if_none_match || conditions->has_modified_since ||
-           conditions->has_unmodified_since;
-}
-
 struct slice s3_etag_bare(struct slice text)
 {
     text = s3_trim(text);

@@ -24,7 +24,6 @@ enum s3_condition_outcome { S3_CONDITION_PASS, S3_CONDITION_NOT_MODIFIED, S3_CON
 /* prefix: "" for If-Match ..., "x-amz-copy-source-" for the source's. */
 void s3_conditions_read(const struct s3_request *request, const char *prefix,
                         struct s3_conditions *ret_conditions);
-bool s3_conditions_any(const struct s3_conditions *conditions);
 
 /* "*", bare, quoted or weak forms, comma lists; etag without quotes. */
 bool s3_etag_matches(struct slice list, struct slice etag);

@@ -140,24 +140,6 @@ enum s3_error s3_object_headers_read(const struct s3_request *request, struct s3
     return code;
 }
 
-bool s3_content_length(const struct s3_request *request, uint64_t *ret_len, bool *ret_bad)
-{
-    struct slice value;
-    *ret_bad = false;
-    if (!s3_header_get(request, "content-length", &value)) {
-        return false;
-    }
-    value = s3_trim(value);
-    uint64_t len = 0;
-    *ret_bad = value.len == 0 || value.len > 18 || s3_header_count(request, "content-length") > 1;
-    for (size_t i = 0; i < value.len && !*ret_bad; i++) {
-        *ret_bad = value.data[i] < '0' || value.data[i] > '9';
-        len = len * 10 + (uint64_t)(value.data[i] & 15);
-    }
-    *ret_len = len;
-    return true;
-}
-
 enum s3_error s3_content_md5_read(const struct s3_request *request, bool *ret_present, uint8_t ret_md5[MD5_BYTES],
                                   struct s3_error_info *err)
 {

@@ -45,8 +45,6 @@ bool s3_meta_header_value(struct arena *arena, struct slice value, struct slice 
 
 bool s3_storage_class_valid(struct slice name); /* a name S3 knows */
 
-/* Content-Length: false when absent. InvalidArgument through *ret_bad on anything but digits. */
-bool s3_content_length(const struct s3_request *request, uint64_t *ret_len, bool *ret_bad);
 
 /* Content-MD5. *ret_present false when absent. InvalidDigest. */
 MUST_CHECK enum s3_error s3_content_md5_read(const struct s3_request *request, bool *ret_present,

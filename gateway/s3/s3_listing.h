@@ -1,8 +1,6 @@
 /*
- * s3_listing - the pure part of listings: parameters, folding keys into prefixes, tokens.
- *
- * The caller scans rows in key order from s3_listing_seek() and gives each key to
- * s3_listing_fold(), which says what it becomes. Nothing here knows where rows come from.
+ * s3_listing - the pure part of listings: parameters, tokens, prefixes. Keys become entries and common prefixes where
+ * the rows are, in the metadata service (metadata/read_list.c).
  * Source: S3-SURFACE 4.6.
  */
 #ifndef GATEWAY_S3_LISTING_H
@@ -54,35 +52,6 @@ struct slice s3_token_encode(struct arena *arena, const uint8_t key[S3_TOKEN_KEY
 /* False: not one of ours. */
 bool s3_token_decode(struct arena *arena, const uint8_t key[S3_TOKEN_KEY_BYTES], struct slice scope,
                      struct slice token, struct s3_position *ret_position);
-
-enum s3_fold {
-    S3_FOLD_CONTENT, /* the key itself is an entry */
-    S3_FOLD_PREFIX,  /* a new common prefix: l->last, then skip to s3_listing_seek() */
-    S3_FOLD_SKIP,    /* below a prefix that was returned, or not after the start */
-    S3_FOLD_FULL,    /* an entry more than fits: the page is truncated, stop */
-    S3_FOLD_END,     /* past the prefix: nothing more, stop */
-};
-
-struct s3_listing {
-    struct slice prefix;
-    struct slice delimiter;
-    uint32_t max;
-    uint32_t count;         /* entries so far */
-    struct s3_position last; /* the last entry: where the next page starts */
-    bool has_last;
-    bool truncated;
-    uint8_t last_bytes[1025]; /* what last.key points to: do not copy the struct */
-};
-
-/* after: NULL or the place to go on from. With a delimiter, a marker that is itself a common prefix
- * counts as one (v1 NextMarker). max 0 gives FULL at once with truncated false. */
-void s3_listing_init(struct s3_listing *listing, struct slice prefix, struct slice delimiter,
-                     uint32_t max, const struct s3_position *after);
-/* Key of the first row to look at (inclusive); id rows of last.key are the caller's to skip. The
- * slice lives in `room`. False: nothing can follow. */
-bool s3_listing_seek(const struct s3_listing *listing, uint8_t room[1026], struct slice *ret_key);
-/* Keys in byte order. The same key may come again (versions): then each counts. */
-enum s3_fold s3_listing_fold(struct s3_listing *listing, struct slice key);
 
 /* Common prefix of key under prefix and delimiter; false: none. */
 bool s3_common_prefix(struct slice key, struct slice prefix, struct slice delimiter,

@@ -59,23 +59,6 @@ static void markers_inside_a_group_leave_it_out(void **state)
     arena_done(&arena);
 }
 
-static void the_access_line_is_one_escaped_line(void **state)
-{
-    (void)state;
-    struct enc out = ENC_INIT;
-    struct gateway_access access = {
-        .request_id = slice_str("0123456789ABCDEF"), .method = slice_str("PUT"), .operation = S3_OPERATION_PUT_OBJECT,
-        .bucket = slice_str("b"), .key = slice_of("a\"\n\\\xc3\xa9", 6), .status = 200, .received_bytes = 5,
-        .duration_us = 42, .principal = slice_str("AK"), .peer = "192.0.2.1:1",
-    };
-    gateway_access_format(&out, &access);
-    const char *expected = "id=0123456789ABCDEF method=\"PUT\" operation=PutObject bucket=\"b\" "
-                           "key=\"a\\x22\\x0A\\x5C\\xC3\\xA9\" status=200 received_bytes=5 sent_bytes=0 duration_us=42 "
-                           "principal=\"AK\" peer=\"192.0.2.1:1\"";
-    assert_true(slice_equal_str(enc_slice(&out), expected));
-    enc_free(&out);
-}
-
 static void latency_buckets_double_and_end_in_infinity(void **state)
 {
     (void)state;
@@ -107,7 +90,6 @@ int main(void)
         cmocka_unit_test(inner_codes_are_never_client_errors),
         cmocka_unit_test(every_outcome_has_a_code),
         cmocka_unit_test(markers_inside_a_group_leave_it_out),
-        cmocka_unit_test(the_access_line_is_one_escaped_line),
         cmocka_unit_test(latency_buckets_double_and_end_in_infinity),
         cmocka_unit_test(checksums_of_records_round_trip),
     };

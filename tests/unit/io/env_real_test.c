@@ -1,10 +1,9 @@
 /*
- * Files, locks, clocks and randomness of the machine; log lines and metrics.
+ * Files, locks, clocks and randomness of the machine; log lines.
  */
 #include "common/base/env.h"
 #include "common/base/mem.h"
 #include "common/io/log.h"
-#include "common/io/metrics.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
@@ -223,51 +222,6 @@ static void test_log(void **state)
     (void)close(fd);
 }
 
-static int64_t read_seven(void *data)
-{
-    assert_null(data);
-    return 7;
-}
-
-static void test_metrics(void **state)
-{
-    struct metrics *metrics = metrics_create();
-    char label[64];
-    (void)state;
-    assert_int_equal(metrics_label(label, sizeof(label), "path", "a\"b\\c\nd"), strlen("path=\"a\\\"b\\\\c\\nd\""));
-    assert_string_equal(label, "path=\"a\\\"b\\\\c\\nd\"");
-    assert_int_equal(metrics_label(label, 8, "path", "long"), 0);
-    struct metric *counter = metrics_counter(metrics, "b_total", "Things.", "op=\"put\"");
-    assert_ptr_equal(metrics_counter(metrics, "b_total", "Things.", "op=\"put\""), counter);
-    metric_add(counter, 3);
-    metric_add(metrics_counter(metrics, "b_total", "Things.", "op=\"get\""), 1);
-    struct metric *gauge = metrics_gauge(metrics, "c_bytes", "Bytes.", "");
-    metric_set(gauge, 10);
-    metric_sub(gauge, 12);
-    struct metric *histogram = metrics_histogram(metrics, "a_seconds", "Time.", "op=\"get\"");
-    metric_observe_ns(histogram, 1000000);     /* exactly 1 ms: in le 0.001 */
-    metric_observe_ns(histogram, 20000000000); /* above all */
-    struct metric *read = metrics_gauge_read(metrics, "d_count", "Read.", "", read_seven, NULL);
-    size_t len = 0;
-    char *text = metrics_export(metrics, &len);
-    assert_int_equal(strlen(text), len);
-    const char *first = strstr(text, "# HELP a_seconds Time.\n# TYPE a_seconds histogram\n");
-    assert_ptr_equal(first, text);
-    assert_non_null(strstr(text, "a_seconds_bucket{op=\"get\",le=\"0.0005\"} 0\n"));
-    assert_non_null(strstr(text, "a_seconds_bucket{op=\"get\",le=\"0.001\"} 1\n"));
-    assert_non_null(strstr(text, "a_seconds_bucket{op=\"get\",le=\"+Inf\"} 2\n"));
-    assert_non_null(strstr(text, "a_seconds_sum{op=\"get\"} 20.001000000\na_seconds_count{op=\"get\"} 2\n"));
-    assert_non_null(strstr(text, "# TYPE b_total counter\nb_total{op=\"get\"} 1\nb_total{op=\"put\"} 3\n"));
-    assert_non_null(strstr(text, "\nc_bytes -2\n"));
-    assert_non_null(strstr(text, "\nd_count 7\n"));
-    mem_free(text);
-    metrics_remove_read(metrics, read);
-    text = metrics_export(metrics, &len);
-    assert_null(strstr(text, "\nd_count 7\n"));
-    mem_free(text);
-    metrics_destroy(metrics);
-}
-
 #define FOLDER_TEST(name) cmocka_unit_test_setup_teardown(name, make_folder, remove_folder)
 
 int main(void)
@@ -275,7 +229,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         FOLDER_TEST(test_read_and_write), FOLDER_TEST(test_space),          cmocka_unit_test(test_full_device),
         FOLDER_TEST(test_names),          FOLDER_TEST(test_lock),           cmocka_unit_test(test_clock_and_random),
-        FOLDER_TEST(test_log),            cmocka_unit_test(test_metrics),
+        FOLDER_TEST(test_log),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,6 @@
 /*
- * Goal: listings fold as S3 folds, XML bodies are read strictly, results are written whole.
- * Method: the fold against a naive model over all small cases; bodies and documents in tables.
+ * Goal: listing tokens are authentic, XML bodies are read strictly, results are written whole.
+ * Method: bodies and documents in tables. How keys fold: tests/unit/metadata.
  */
 #include "gateway/s3/s3_listing.h"
 #include "gateway/s3/s3_result.h"
@@ -15,96 +15,6 @@
 #include <stdio.h>
 
 #include <cmocka.h>
-
-static const char *const keys[] = { "a", "a/", "a/a", "a/b", "a/b/c", "a0", "b", "b//", "b/1", "b/2", "c/d/e", "z" };
-#define KEY_COUNT (sizeof(keys) / sizeof(keys[0]))
-
-/* Lists page by page and joins the entries with '|'; prefixes are marked with '>'. */
-static void list_pages(const char *prefix, const char *delimiter, uint32_t max, char *out, size_t out_bytes)
-{
-    struct s3_position after = { .is_prefix = false };
-    char last[64] = "";
-    bool more = true;
-    out[0] = '\0';
-    for (int page = 0; more; page++) {
-        struct s3_listing listing;
-        uint8_t room[1026];
-        struct slice from;
-        assert_true(page < 50);
-        s3_listing_init(&listing, slice_str(prefix), slice_str(delimiter), max, page == 0 ? NULL : &after);
-        more = false;
-        if (!s3_listing_seek(&listing, room, &from)) {
-            break;
-        }
-        for (size_t i = 0; i < KEY_COUNT; i++) {
-            struct slice key = slice_str(keys[i]);
-            if (slice_compare(key, from) < 0) {
-                continue; /* a scan would start here */
-            }
-            enum s3_fold fold = s3_listing_fold(&listing, key);
-            if (fold == S3_FOLD_FULL || fold == S3_FOLD_END) {
-                break;
-            }
-            if (fold != S3_FOLD_SKIP) {
-                size_t used = strlen(out);
-                (void)snprintf(out + used, out_bytes - used, "%s%.*s|", fold == S3_FOLD_PREFIX ? ">" : "",
-                               (int)listing.last.key.len, (const char *)listing.last.key.data);
-            }
-        }
-        assert_true(listing.count <= max);
-        more = listing.truncated;
-        (void)snprintf(last, sizeof(last), "%.*s", (int)listing.last.key.len, (const char *)listing.last.key.data);
-        after = (struct s3_position){ .key = slice_str(last), .is_prefix = listing.last.is_prefix };
-    }
-}
-
-static void pages_of_any_size_give_the_same_listing(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *prefix, *delimiter, *all;
-    } rows[] = {
-        { "", "", "a|a/|a/a|a/b|a/b/c|a0|b|b//|b/1|b/2|c/d/e|z|" },
-        { "", "/", "a|>a/|a0|b|>b/|>c/|z|" },
-        { "a/", "/", "a/|a/a|a/b|>a/b/|" },
-        { "a", "/", "a|>a/|a0|" },
-        { "b/", "", "b//|b/1|b/2|" },
-        { "b/", "/", ">b//|b/1|b/2|" },
-        { "", "/b", "a|a/|a/a|>a/b|a0|b|b//|b/1|b/2|c/d/e|z|" },
-        { "nope", "/", "" },
-        { "z", "/", "z|" },
-    };
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        for (uint32_t max = 1; max < 14; max++) {
-            char text[512];
-            list_pages(rows[i].prefix, rows[i].delimiter, max, text, sizeof(text));
-            assert_string_equal(text, rows[i].all);
-        }
-    }
-}
-
-static void markers_inside_groups_do_not_repeat_them(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *marker, *key;
-        enum s3_fold fold;
-    } rows[] = {
-        { "a/", "a/b", S3_FOLD_SKIP },   { "a/b", "a/c", S3_FOLD_SKIP }, { "a", "a/b", S3_FOLD_PREFIX },
-        { "a", "a", S3_FOLD_SKIP },      { "b", "b", S3_FOLD_SKIP },     { "b", "c", S3_FOLD_CONTENT },
-        { "a/b", "b/c", S3_FOLD_PREFIX }, { "zz", "a", S3_FOLD_SKIP },
-    };
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        struct s3_listing listing;
-        struct s3_position after = { .key = slice_str(rows[i].marker) };
-        s3_listing_init(&listing, SLICE_EMPTY, slice_str("/"), 10, &after);
-        assert_int_equal(s3_listing_fold(&listing, slice_str(rows[i].key)), rows[i].fold);
-    }
-    struct s3_listing none;
-    s3_listing_init(&none, SLICE_EMPTY, SLICE_EMPTY, 0, NULL);
-    assert_int_equal(s3_listing_fold(&none, slice_str("a")), S3_FOLD_FULL);
-    assert_false(none.truncated);
-}
 
 static void tokens_are_authentic(void **state)
 {
@@ -365,8 +275,6 @@ static void errors_and_deletes_are_written_whole(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(pages_of_any_size_give_the_same_listing),
-        cmocka_unit_test(markers_inside_groups_do_not_repeat_them),
         cmocka_unit_test(tokens_are_authentic),
         cmocka_unit_test(delete_bodies),
         cmocka_unit_test(delete_keys_keep_their_bytes),
