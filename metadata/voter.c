@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define QUERY_RETRY_MS 50
+#define QUERY_WAIT_NS 10000000000u /* disks are looked at every second; a move restores and replays the state */
 #define SESSION_LEASE_NS 30000000000u /* a gateway that does not renew for so long pins nothing any more */
 
 /* ---- the channel ---- */
@@ -44,29 +46,101 @@ static void on_propose(struct task *task)
 }
 
 /* One voter is the leader from its start to its end, so what it has applied is the newest state there is. */
-static enum errc query_run(struct voter *voter, struct rpc_call *call, bool cached_only)
+static enum errc query_run(struct voter *voter, struct rpc_call *call, bool cached_only, struct error *e)
 {
     struct voter_store *store = voter_store_acquire(voter);
-    struct error e = ERROR_INIT;
-    enum errc rc = store != NULL ? machine_query(store->machine, call->head, cached_only, &call->reply, &e)
+    enum errc rc = store != NULL ? machine_query(store->machine, call->head, cached_only, &call->reply, e)
                                  : ERRC_UNAVAILABLE;
     voter_store_release(store);
-    if (rc == ERRC_OK || rc == ERRC_WOULD_BLOCK) {
-        return rc;
+    if (rc != ERRC_OK) {
+        enc_reset(&call->reply);
     }
-    enc_reset(&call->reply);
-    if (rc == ERRC_IO || rc == ERRC_NOT_FOUND || rc == ERRC_CORRUPT) {
-        rc = ERRC_UNAVAILABLE; /* its DIR is failing: the store moves when a write, or the disk's node, notices */
+    return rc;
+}
+
+/* The DIR of the state store is failing: soon a write or the disk's node notices, and the store moves. */
+static bool query_is_worth_waiting(enum errc rc)
+{
+    return rc == ERRC_IO || rc == ERRC_NOT_FOUND || rc == ERRC_CORRUPT;
+}
+
+static void query_finish(struct rpc_call *call, enum errc rc, const struct error *e)
+{
+    if (rc != ERRC_OK) {
+        rc = query_is_worth_waiting(rc) ? ERRC_UNAVAILABLE : rc;
+        (void)error_set(&call->error, rc, "metadata query: %s", e->code != ERRC_OK ? e->text : errc_text(rc));
     }
-    return error_set(&call->error, rc, "metadata query: %s", e.code != ERRC_OK ? e.text : errc_text(rc));
+    rpc_call_finish(call, rc);
+}
+
+/* A query whose store failed under it; tried again until the store has moved. Belongs to the voter's executor while its
+ * timer runs, to the query pool while it reads. */
+struct query_wait {
+    struct task task;
+    struct timer timer;
+    struct voter *voter;
+    struct rpc_call *call;
+    uint64_t until_ns;
+    enum errc rc;
+    struct error error;
+};
+
+static void on_query_failed(struct task *task);
+
+static void on_query_again(struct task *task)
+{
+    struct query_wait *wait = container_of(task, struct query_wait, task);
+    error_clear(&wait->error);
+    wait->rc = query_run(wait->voter, wait->call, false, &wait->error);
+    wait->task.run = on_query_failed; /* or it went well: also told there */
+    executor_post(wait->voter->executor, &wait->task);
+}
+
+static void on_query_timer(struct task *task)
+{
+    struct timer *timer = container_of(task, struct timer, task);
+    struct query_wait *wait = container_of(timer, struct query_wait, timer);
+    wait->task.run = on_query_again;
+    executor_post(wait->voter->query_pool, &wait->task);
+}
+
+static void on_query_failed(struct task *task)
+{
+    struct query_wait *wait = container_of(task, struct query_wait, task);
+    struct voter *voter = wait->voter;
+    if (query_is_worth_waiting(wait->rc) && !voter->closing && !voter->dead &&
+        env_now_ns(voter->env) < wait->until_ns) {
+        wait->timer.task.run = on_query_timer;
+        timer_start(voter->executor, &wait->timer, QUERY_RETRY_MS);
+        return;
+    }
+    query_finish(wait->call, wait->rc, &wait->error);
+    mem_free(wait);
+    atomic_fetch_sub(&voter->queries, 1); /* the voter may be gone after this */
+}
+
+static void query_wait_begin(struct voter *voter, struct rpc_call *call, enum errc rc, const struct error *e)
+{
+    struct query_wait *wait = mem_zalloc(sizeof(*wait));
+    *wait = (struct query_wait){ .task.run = on_query_failed, .voter = voter, .call = call, .rc = rc, .error = *e };
+    wait->until_ns = env_now_ns(voter->env) + QUERY_WAIT_NS;
+    if (call->deadline_ns > 0 && call->deadline_ns < wait->until_ns) {
+        wait->until_ns = call->deadline_ns;
+    }
+    executor_post(voter->executor, &wait->task);
 }
 
 static void on_query(struct task *task)
 {
     struct rpc_call *call = container_of(task, struct rpc_call, task);
     struct voter *voter = call->service_data;
-    enum errc rc = query_run(voter, call, false);
-    rpc_call_finish(call, rc);
+    struct error e = ERROR_INIT;
+    enum errc rc = query_run(voter, call, false, &e);
+    if (query_is_worth_waiting(rc)) {
+        query_wait_begin(voter, call, rc, &e);
+        return;
+    }
+    query_finish(call, rc, &e);
     atomic_fetch_sub(&voter->queries, 1); /* the voter may be gone after this */
 }
 
@@ -118,12 +192,12 @@ static void on_call(struct rpc_channel *channel, struct rpc_call *call)
         return;
     }
     case RPC_META_QUERY: {
-        enum errc rc = query_run(voter, call, true);
-        if (rc != ERRC_WOULD_BLOCK) {
-            rpc_call_finish(call, rc);
+        struct error e = ERROR_INIT;
+        enum errc rc = query_run(voter, call, true, &e);
+        if (rc != ERRC_WOULD_BLOCK && !query_is_worth_waiting(rc)) {
+            query_finish(call, rc, &e);
             return;
         }
-        enc_reset(&call->reply);
         atomic_fetch_add(&voter->queries, 1);
         call->task.run = on_query;
         executor_post(voter->query_pool, &call->task);

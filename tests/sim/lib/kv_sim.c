@@ -211,7 +211,10 @@ static enum errc sim_get(struct kv *kv, struct slice key, bool cached_only, stru
                          struct error *e)
 {
     struct kv_sim *sim = sim_of(kv);
-    (void)e;
+    const char *unreadable = sim->factory->unreadable;
+    if (unreadable != NULL && strncmp(sim->path, unreadable, strlen(unreadable)) == 0) {
+        return error_set(e, ERRC_IO, "%s: unreadable", sim->path);
+    }
     if (cached_only && sim_random(sim) % 4 == 0) {
         return ERRC_WOULD_BLOCK;
     }

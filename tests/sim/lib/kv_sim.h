@@ -15,6 +15,7 @@ struct kv_sim_factory {
     struct kv_factory factory;
     struct env *env;            /* borrowed */
     unsigned flush_one_in;      /* writes between background flushes, on average; 0: never */
+    const char *unreadable;     /* gets of a map whose path begins so answer IO; NULL: none do */
 };
 
 void kv_sim_factory_init(struct kv_sim_factory *factory, struct env *env, unsigned flush_one_in);

@@ -5,6 +5,8 @@
  * Method: one voter on a simulated machine (voter_fixture); faults at chosen steps of the schedule.
  */
 #include "common/base/mem.h"
+#include "common/rpc/metadata_messages.h"
+#include "common/rpc/rpc_schema.h"
 #include "metadata/mirror.h"
 #include "tests/lib/voter_fixture.h"
 
@@ -213,6 +215,89 @@ static void store_leaves_a_dir_whose_log_failed(void **state)
     vf_done(&f);
 }
 
+/* A query on its way; done runs on the fixture's home executor. */
+struct query {
+    struct rpc_call call;
+    struct enc head;
+    atomic_bool done;
+};
+
+static void on_query_done(struct rpc_call *call)
+{
+    atomic_store((atomic_bool *)call->data, true);
+}
+
+static void query_start(struct vf *f, struct query *query, const char *name)
+{
+    const struct meta_query setting = { .type = META_QRY_SETTING, .name = slice_str(name) };
+    *query = (struct query){ .call = { .method = RPC_META_QUERY, .reply_to = f->home, .done = on_query_done } };
+    meta_query_encode(&query->head, &setting);
+    query->call.head = enc_slice(&query->head);
+    query->call.data = &query->done;
+    rpc_call_start(voter_channel(f->voter), &query->call);
+}
+
+static enum errc query_end(struct query *query)
+{
+    assert_true(atomic_load(&query->done));
+    enum errc status = query->call.status;
+    rpc_call_release(&query->call);
+    enc_free(&query->head);
+    return status;
+}
+
+/* A read that finds the store's DIR failing before anybody else did is answered when the store has moved. */
+static void query_waits_for_the_store_to_move(void **state)
+{
+    (void)state;
+    struct vf f;
+    struct query query;
+    opened(&f, 5, 3, 2);
+    vf_put_many(&f, "k", 0, 10);
+    assert_true(vf_status(&f)->mirrors[0].active);
+    f.kv.unreadable = "/d0";
+    query_start(&f, &query, "k3");
+    vf_run_ms(&f, 1000);
+    assert_false(atomic_load(&query.done));
+    voter_mirror_failed(f.voter, vf_disk(0), "test");
+    vf_run_ms(&f, 1000);
+    assert_int_equal(query_end(&query), ERRC_OK);
+    vf_done(&f);
+}
+
+static void query_does_not_wait_for_ever(void **state)
+{
+    (void)state;
+    struct vf f;
+    struct query query;
+    opened(&f, 6, 3, 2);
+    vf_put_many(&f, "k", 0, 3);
+    f.kv.unreadable = "/d0";
+    query_start(&f, &query, "k1");
+    vf_run_ms(&f, 9000);
+    assert_false(atomic_load(&query.done));
+    vf_run_ms(&f, 2000);
+    assert_int_equal(query_end(&query), ERRC_UNAVAILABLE);
+    f.kv.unreadable = NULL;
+    assert_true(vf_has_many(&f, "k", 0, 3));
+    vf_done(&f);
+}
+
+static void close_ends_a_query_that_waits(void **state)
+{
+    (void)state;
+    struct vf f;
+    struct query query;
+    opened(&f, 7, 3, 2);
+    vf_put_many(&f, "k", 0, 3);
+    f.kv.unreadable = "/d0";
+    query_start(&f, &query, "k1");
+    vf_run_ms(&f, 200);
+    vf_close(&f);
+    assert_int_equal(query_end(&query), ERRC_UNAVAILABLE);
+    vf_done(&f);
+}
+
 /* ---- generations ---- */
 
 /* d2 is out; d3 takes its place at the moment when d1 fails. d0 and d3 must not go on alone: d1 and d2 could start
@@ -403,6 +488,9 @@ int main(void)
         cmocka_unit_test(joining_dir_that_fails_leaves_for_the_next),
         cmocka_unit_test(no_command_is_applied_behind_one_that_failed),
         cmocka_unit_test(store_leaves_a_dir_whose_log_failed),
+        cmocka_unit_test(query_waits_for_the_store_to_move),
+        cmocka_unit_test(query_does_not_wait_for_ever),
+        cmocka_unit_test(close_ends_a_query_that_waits),
         cmocka_unit_test(dir_just_added_has_no_say),
         cmocka_unit_test(given_up_dir_does_not_win_later),
         cmocka_unit_test(damaged_last_record_needs_another_mirror),
