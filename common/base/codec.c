@@ -17,7 +17,7 @@ uint8_t *enc_reserve(struct enc *enc, size_t len)
         enc->data = mem_realloc(enc->data, capacity);
         enc->capacity = capacity;
     }
-    uint8_t *at = enc->data + enc->len;
+    uint8_t *at = len > 0 ? enc->data + enc->len : enc->data; /* no arithmetic on the NULL of an empty encoder */
     enc->len += len;
     return at;
 }

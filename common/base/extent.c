@@ -52,6 +52,20 @@ void extent_encode(struct enc *enc, const struct extent *extent)
     enc_uint(enc, extent->references);
 }
 
+/* A number of the record that must fit 32 bits. */
+static uint32_t dec_uint32(struct dec *dec)
+{
+    uint64_t v = dec_uint(dec);
+    dec->failed = dec->failed || v > UINT32_MAX;
+    return dec->failed ? 0 : (uint32_t)v;
+}
+
+static bool extent_sizes_valid(const struct extent *extent)
+{
+    return extent->logical_bytes <= EXTENT_BYTES_MAX && extent->class_k <= CODE_K_MAX && extent->class_m <= CODE_M_MAX &&
+           (extent->stored_bytes <= EXTENT_BYTES_MAX || extent->transform.kind != 0);
+}
+
 void extent_decode(struct dec *dec, struct extent *ret_extent)
 {
     struct extent extent = { 0 };
@@ -69,14 +83,14 @@ void extent_decode(struct dec *dec, struct extent *ret_extent)
     extent_transform_decode(dec, &extent.transform);
     extent.logical_bytes = dec_uint(dec);
     extent.stored_bytes = dec_uint(dec);
-    extent.group = (uint32_t)dec_uint(dec);
-    extent.epoch = (uint32_t)dec_uint(dec);
+    extent.group = dec_uint32(dec);
+    extent.epoch = dec_uint32(dec);
     dec_copy(dec, extent.position, (size_t)extent.code.k + extent.code.m);
-    extent.missing = (uint32_t)dec_uint(dec);
+    extent.missing = dec_uint32(dec);
     extent.class_k = dec_u8(dec);
     extent.class_m = dec_u8(dec);
-    extent.references = (uint32_t)dec_uint(dec);
-    dec->failed = dec->failed || extent.logical_bytes > EXTENT_BYTES_MAX;
+    extent.references = dec_uint32(dec);
+    dec->failed = dec->failed || !extent_sizes_valid(&extent);
     *ret_extent = extent;
 }
 
