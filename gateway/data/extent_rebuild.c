@@ -24,6 +24,7 @@ struct extent_rebuild {
     enum rebuild_state state;
     struct extent_rebuild_result result;
     bool recode;                         /* whole second set in the class's code */
+    bool adopt_only;                     /* more than m are marked */
     struct extent after;
     struct geometry geometry;            /* of `after` */
     uint32_t targets;                    /* shards of `after` to be made */
@@ -64,6 +65,11 @@ static unsigned count_of(const struct extent *extent)
 static bool too_small(const struct extent *extent)
 {
     return meta_extent_smaller(extent);
+}
+
+bool extent_rebuild_lost(const struct extent *extent)
+{
+    return (unsigned)__builtin_popcount(extent->missing) > extent->code.m;
 }
 
 bool extent_rebuild_wanted(const struct extent *extent)
@@ -190,6 +196,20 @@ static bool plan_recode(struct extent_rebuild *r, const struct cluster_map_shard
     return apart;
 }
 
+/* Marked shards whose own disk is there: they are looked at in their places. */
+static bool plan_adopt(struct extent_rebuild *r, const struct cluster_map_shard *group, unsigned group_count)
+{
+    for (unsigned i = 0; i < count_of(&r->after); i++) {
+        unsigned position = r->after.position[i];
+        if ((r->after.missing >> i & 1) != 0 && position < group_count && group[position].readable) {
+            r->targets |= 1u << i;
+        }
+    }
+    r->adopt_only = true;
+    r->state = REBUILD_ADOPTING;
+    return r->targets != 0;
+}
+
 bool extent_rebuild_possible(struct data_store *store, const struct extent *extent)
 {
     struct cluster_map_shard group[GROUP_DISKS_MAX];
@@ -197,10 +217,10 @@ bool extent_rebuild_possible(struct data_store *store, const struct extent *exte
     if (group_count == 0) {
         return true; /* unknown here: trying refreshes the map */
     }
-    if (!extent_rebuild_wanted(extent) || __builtin_popcount(extent->missing) > extent->code.m) {
-        return false;
-    }
     struct extent_rebuild trial = { .params.extent = *extent, .after = *extent };
+    if (extent_rebuild_lost(extent)) {
+        return plan_adopt(&trial, group, group_count);
+    }
     bool possible = too_small(extent) && plan_recode(&trial, group, group_count);
     trial = (struct extent_rebuild){ .params.extent = *extent, .after = *extent };
     return possible || (extent->missing != 0 && plan_missing(&trial, group, group_count));
@@ -222,8 +242,9 @@ static void rebuild_plan(struct extent_rebuild *r)
         rebuild_end(r, ERRC_UNAVAILABLE, "its group is unknown here");
         return;
     }
-    bool planned = too_small(&r->after) && plan_recode(r, group, group_count);
-    if (!planned) {
+    bool lost = extent_rebuild_lost(&r->after);
+    bool planned = lost ? plan_adopt(r, group, group_count) : too_small(&r->after) && plan_recode(r, group, group_count);
+    if (!planned && !lost) {
         r->after = r->params.extent;
         r->recode = false;
         r->targets = 0;
@@ -304,6 +325,19 @@ static void stat_ask(struct extent_rebuild *r)
     shard_call_start(call, r->sources[shard].channel);
 }
 
+/* Of an extent with more than m marked: the marks of what was found whole go, and nothing else changes. */
+static void adopted_publish(struct extent_rebuild *r)
+{
+    r->targets = 0;
+    r->after.missing = r->params.extent.missing & ~r->adopted;
+    if (r->adopted == 0) {
+        rebuild_end(r, r->call_status != ERRC_OK ? ERRC_UNAVAILABLE : ERRC_CORRUPT, "more shards are lost than its code bears");
+    } else {
+        r->call_status = ERRC_OK; /* one that can't be asked stays marked */
+        r->state = REBUILD_PUBLISHING;
+    }
+}
+
 /* What was found whole is a source for the rest. */
 static void adopted_take(struct extent_rebuild *r)
 {
@@ -333,7 +367,10 @@ static void adopt_done(struct shard_call *call)
     }
     r->pending--;
     shard_call_free(call);
-    if (r->pending == 0) {
+    if (r->pending == 0 && r->adopt_only) {
+        adopted_publish(r);
+        step_post(r);
+    } else if (r->pending == 0) {
         adopted_take(r);
         r->state = r->targets == 0 ? REBUILD_PUBLISHING : REBUILD_CLEARING;
         step_post(r);

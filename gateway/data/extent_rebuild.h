@@ -2,7 +2,8 @@
  * extent_rebuild - brings one extent to its full strength and publishes that by compare-and-set.
  *
  *   1 STATING     header and footer from a shard that is there
- *     ADOPTING    missing shards that are whole after all (their disk came back) only need to be published
+ *     ADOPTING    missing shards that are whole after all (their disk came back) only need to be published. Where more
+ *                 than m are marked, this is all that is tried, and nothing is cleared: what is left may be needed
  *   2 CLEARING    whatever stands under the new shards' names on their disks is freed (it is in no record)
  *   3 OPENING     the new shards
  *   4 COPYING     read some stripes (verified, decoded where need be), write the new cells; again to the end
@@ -43,6 +44,8 @@ struct extent_rebuild_params {
     void *data;
 };
 
+/* More marked than the code bears: only shards that are whole after all can help. */
+bool extent_rebuild_lost(const struct extent *extent);
 /* Does the record ask for anything that could be done now? */
 bool extent_rebuild_wanted(const struct extent *extent);
 /* Are there disks for it, as far as known here? Cheap: no call is made. */

@@ -46,8 +46,7 @@ enum errc read_unit_new(struct data_store *store, struct executor *executor, con
         struct unit_shard *s = &unit->shards[i];
         s->state = unit->where[i].readable && unit->where[i].channel != NULL ? UNIT_UNTRIED : UNIT_DOUBTED;
         if ((extent->missing >> i & 1) != 0) {
-            s->state = UNIT_BAD;
-            s->status = ERRC_NOT_FOUND;
+            s->state = UNIT_MARKED;
         }
     }
     *ret_unit = unit;
@@ -103,7 +102,8 @@ static void shard_bad(struct read_unit *unit, unsigned shard, enum errc status)
     struct unit_shard *s = &unit->shards[shard];
     s->state = UNIT_BAD;
     s->status = status;
-    if ((status == ERRC_NOT_FOUND || status == ERRC_CORRUPT) && unit->store->repair != NULL) {
+    bool news = (unit->extent->missing >> shard & 1) == 0;
+    if (news && (status == ERRC_NOT_FOUND || status == ERRC_CORRUPT) && unit->store->repair != NULL) {
         unit->store->repair->suspect(unit->store->repair, unit->extent, shard, status);
     }
 }
@@ -223,7 +223,8 @@ static void unit_fail(struct read_unit *unit)
 /* Wanted, and not to be had from its own disk, as far as known now. */
 static bool shard_lost(const struct unit_shard *s)
 {
-    return wanted(s) && (s->state == UNIT_BAD || s->state == UNIT_LATE || s->state == UNIT_DOUBTED);
+    return wanted(s) && (s->state == UNIT_BAD || s->state == UNIT_LATE || s->state == UNIT_DOUBTED ||
+                         s->state == UNIT_MARKED);
 }
 
 /* Stripes that must be decoded: one run over all lost shards. */
@@ -266,11 +267,11 @@ static uint32_t sources_now(const struct read_unit *unit, uint32_t first, uint32
     return sources;
 }
 
-/* The next shard to ask as a source: those already good but too short, then untried ones, then doubted ones. -1: none. */
+/* The next shard to ask as a source: those already good but too short, then untried, doubted, marked ones. -1: none. */
 static int source_next(const struct read_unit *unit, uint32_t first, uint32_t end)
 {
-    static const enum unit_shard_state order[] = { UNIT_GOOD, UNIT_UNTRIED, UNIT_DOUBTED };
-    for (unsigned pass = 0; pass < 3; pass++) {
+    static const enum unit_shard_state order[] = { UNIT_GOOD, UNIT_UNTRIED, UNIT_DOUBTED, UNIT_MARKED };
+    for (unsigned pass = 0; pass < sizeof(order) / sizeof(order[0]); pass++) {
         for (unsigned i = 0; i < shard_count(unit); i++) {
             const struct unit_shard *s = &unit->shards[i];
             bool useful = s->state != UNIT_GOOD || !covers(s->have_first, s->have_end, first, end);
@@ -382,7 +383,7 @@ static void unit_recover(struct read_unit *unit, uint32_t lost, uint32_t first, 
         }
         source_ask(unit, (unsigned)next, first, end);
         coming++;
-        lost &= ~(1u << (unsigned)next); /* a doubted shard that is asked after all */
+        lost &= ~(1u << (unsigned)next); /* a doubted or marked shard that is asked after all */
     }
     if ((unsigned)__builtin_popcount(sources) < k || !rest_good(unit)) {
         return;

@@ -6,8 +6,9 @@
  * Each shard stands somewhere in
  *   UNTRIED -> READING -> GOOD | BAD          READING -> LATE (a call under way that nobody waits for any more) -> GOOD
  *   DOUBTED: its disk is said to be out of service; asked only when nothing else is left
- * and one function (unit_step) looks at all of them after every event: wanted shards that are bad, late or doubted are
- * made from any k good ones; shards are asked until k are good or none is left.
+ *   MARKED: the record says that it is missing, which nobody may have looked at since; asked last of all
+ * and one function (unit_step) looks at all of them after every event: wanted shards that are bad, late, doubted or
+ * marked are made from any k good ones; shards are asked until k are good or none is left.
  *
  * Every cell is checked against the CRC32C that came with it and the reply against the extent's record before use.
  * Thread: its executor. on_change runs there, never inside a call of the owner.
@@ -23,7 +24,7 @@
 
 enum read_unit_state { UNIT_READING, UNIT_READY, UNIT_FAILED };
 
-enum unit_shard_state { UNIT_UNTRIED, UNIT_DOUBTED, UNIT_ASKED, UNIT_LATE, UNIT_LIMITED, UNIT_GOOD, UNIT_BAD };
+enum unit_shard_state { UNIT_UNTRIED, UNIT_DOUBTED, UNIT_MARKED, UNIT_ASKED, UNIT_LATE, UNIT_LIMITED, UNIT_GOOD, UNIT_BAD };
 
 struct unit_shard {
     enum unit_shard_state state;

@@ -14,6 +14,7 @@
 #define IDLE_MS_MAX 60000 /* after passes that could do nothing; a kick looks at once */
 #define PAGE_EXTENTS 256
 #define PAGE_ARENA_BYTES (4u << 20)
+#define LOST_TRIED_MAX 64 /* extents with more than m shards marked that one pass looks at: each costs reads of all of them */
 #define RETIRED_MAX 4096 /* more first sets than that stay on the disks as garbage of a live extent */
 
 struct retired_set {
@@ -38,6 +39,8 @@ struct repair_worker {
     bool useful;                   /* something was repaired in this pass */
     uint64_t from_rank;
     struct extent_id from_id;
+    struct extent_id lost_after;   /* those with more than m marked are tried in turn, over the passes */
+    unsigned lost_tried;           /* in this pass */
     struct extent_rebuild *rebuild;
     struct list retired;
     unsigned retired_count;
@@ -143,9 +146,29 @@ static void pass_end(struct repair_worker *worker)
     worker->progress.passes++;
     worker->progress.idle = !worker->useful;
     data_lock_give(&worker->lock);
+    if (worker->lost_tried < LOST_TRIED_MAX) { /* all behind the mark were looked at: from the start again */
+        worker->lost_after = (struct extent_id){ { 0 } };
+    }
     bool rests = !worker->useful && list_empty(&worker->retired);
     worker->idle_ms = !rests ? worker->config.idle_ms : worker->idle_ms * 2 < IDLE_MS_MAX ? worker->idle_ms * 2 : IDLE_MS_MAX;
     worker_sleep(worker);
+}
+
+/* Each pass looks at some extents with more than m marks, and goes on behind them the next time. */
+static bool lost_is_due(struct repair_worker *worker, const struct extent *extent)
+{
+    if (worker->lost_tried >= LOST_TRIED_MAX || memcmp(extent->id.bytes, worker->lost_after.bytes, ID_BYTES) <= 0) {
+        return false;
+    }
+    worker->lost_tried++;
+    worker->lost_after = extent->id;
+    return true;
+}
+
+static bool is_due(struct repair_worker *worker, const struct extent *extent)
+{
+    return extent_rebuild_possible(worker->config.store, extent) &&
+           (!extent_rebuild_lost(extent) || lost_is_due(worker, extent));
 }
 
 static void page_next(struct repair_worker *worker)
@@ -155,8 +178,7 @@ static void page_next(struct repair_worker *worker)
         return;
     }
     /* What there are no disks for is passed over without a call: there may be very many of them. */
-    while (worker->page_at < worker->page_count &&
-           !extent_rebuild_possible(worker->config.store, &worker->page[worker->page_at])) {
+    while (worker->page_at < worker->page_count && !is_due(worker, &worker->page[worker->page_at])) {
         worker->from_rank = meta_repair_rank(&worker->page[worker->page_at]);
         worker->from_id = worker->page[worker->page_at++].id;
         data_lock_take(&worker->lock);
@@ -201,6 +223,7 @@ static void queue_begin(struct repair_worker *worker)
 {
     worker->from_rank = 0;
     worker->from_id = (struct extent_id){ { 0 } };
+    worker->lost_tried = 0;
     worker->useful = false;
     page_ask(worker);
 }

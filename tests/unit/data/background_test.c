@@ -246,6 +246,50 @@ static void an_adopted_shard_is_a_source(void **state)
     data_world_close(&world);
 }
 
+/* More than m are marked. What is whole after all comes back in its place; what is lost is made again from it. */
+static void more_than_m_marks_are_looked_at_again(void **state)
+{
+    (void)state;
+    struct outcome outcome;
+    uint64_t got = 0;
+    open_world(6);
+    write_known(3000001, 5);
+    unsigned opens = world.node.opens;
+    record()->missing = 0x3f;
+    object.extents[0].extent.missing = 0x3f;
+    assert_int_equal(world_read(&world, &object, 0, object.length, 5, &got), ERRC_OK); /* no repair is needed to read */
+    assert_int_equal(world.suspects, 0);
+    assert_true(fake_node_drop(&world.node, record()->id, 0));
+    assert_int_equal(rebuild(&outcome), ERRC_OK);
+    assert_int_equal(record()->missing, 1);
+    assert_int_equal(world.node.opens, opens); /* nothing was written */
+    assert_int_equal(rebuild(&outcome), ERRC_OK);
+    assert_int_equal(record()->missing, 0);
+    check_now(5);
+    data_world_close(&world);
+}
+
+/* Nothing may be cleared while fewer than k are known to be whole: a disk that does not answer may hold the last one. */
+static void more_than_m_losses_change_nothing(void **state)
+{
+    (void)state;
+    struct outcome outcome;
+    open_world(6);
+    write_known(3000001, 5);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_true(fake_node_drop(&world.node, record()->id, i));
+    }
+    record()->missing = 7;
+    struct extent before = *record();
+    assert_int_equal(rebuild(&outcome), ERRC_CORRUPT);
+    assert_int_equal(fake_node_shards(&world.node), 3);
+    assert_memory_equal(&before, record(), sizeof(before));
+    fake_node_disk(&world.node, fake_disk_id(record()->position[1]))->fail = ERRC_IO;
+    assert_int_equal(rebuild(&outcome), ERRC_UNAVAILABLE);
+    assert_int_equal(fake_node_shards(&world.node), 3);
+    data_world_close(&world);
+}
+
 /* Another gateway's repair of the same extent was published first, with one shard at the same place and one at another. */
 static void a_lost_race_spares_the_shards_of_the_winner(void **state)
 {
@@ -563,6 +607,8 @@ int main(void)
         cmocka_unit_test(a_lost_race_leaves_nothing_and_hurts_nothing),
         cmocka_unit_test(a_marked_shard_stays_until_it_is_known_to_be_lost),
         cmocka_unit_test(an_adopted_shard_is_a_source),
+        cmocka_unit_test(more_than_m_marks_are_looked_at_again),
+        cmocka_unit_test(more_than_m_losses_change_nothing),
         cmocka_unit_test(a_lost_race_spares_the_shards_of_the_winner),
         cmocka_unit_test(a_cancel_at_every_step_hurts_nothing),
         cmocka_unit_test(a_lost_answer_of_the_publication_is_asked_again),
