@@ -229,9 +229,12 @@ static enum s3_error xml_parse(struct xml_run *run, struct slice body)
     if (run->parser == NULL) {
         return s3_fail(run->err, S3_ERROR_INTERNAL_ERROR, NULL);
     }
+    /* Converters of encodings know no parser: without this they write to standard error what a client sent. Per thread. */
+    xmlSetStructuredErrorFunc(NULL, on_error);
     (void)xmlCtxtUseOptions(run->parser, XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING);
     (void)xmlSwitchEncoding(run->parser, XML_CHAR_ENCODING_UTF8);
     int rc = xmlParseChunk(run->parser, (const char *)body.data, (int)body.len, 1);
+    xmlSetStructuredErrorFunc(NULL, NULL);
     bool is_well_formed = rc == 0 && run->parser->wellFormed != 0;
     if (run->code == S3_ERROR_NONE && (!is_well_formed || run->depth != 0)) {
         run->code = s3_fail(run->err, S3_ERROR_MALFORMED_XML, NULL);
