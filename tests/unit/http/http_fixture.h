@@ -137,7 +137,7 @@ static inline size_t client_read(int fd, char *target, size_t capacity, size_t w
         }
         got += (size_t)n;
     }
-    target[got] = '\0';
+    target[got < capacity ? got : capacity - 1] = '\0'; /* recv keeps to it; the compiler does not know */
     return got;
 }
 
