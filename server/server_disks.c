@@ -46,18 +46,46 @@ struct node_disk_config server_disk_config(const struct data_dir *dir)
                                       .options.queue_bytes_max = data.write_budget_bytes + DISK_QUEUE_SPARE_BYTES };
 }
 
-enum errc server_class_settle(struct server *server, struct error *e)
+/* The code that an earlier start recorded; *ret_recorded: there is one. */
+static enum errc class_recorded(struct server *server, bool *ret_recorded, uint8_t *ret_k, uint8_t *ret_m, struct error *e)
 {
     struct arena arena;
     struct meta_op op;
     const struct meta_query query = { .type = META_QRY_SETTING, .name = slice_str(CLASS_SETTING) };
     arena_init(&arena, MAP_ARENA_BYTES);
     enum errc rc = wait_query(&server->meta, server->completions, &arena, &op, &query, e);
-    bool recorded = rc == ERRC_OK && op.setting.outcome == META_OK && op.setting.value.len == 2;
-    uint8_t k = recorded ? op.setting.value.data[0] : 0;
-    uint8_t m = recorded ? op.setting.value.data[1] : 0;
+    *ret_recorded = rc == ERRC_OK && op.setting.outcome == META_OK && op.setting.value.len == 2;
+    *ret_k = *ret_recorded ? op.setting.value.data[0] : 0;
+    *ret_m = *ret_recorded ? op.setting.value.data[1] : 0;
     meta_op_release(&op);
     arena_done(&arena);
+    return rc;
+}
+
+enum errc server_class_check(struct server *server, struct error *e)
+{
+    const struct server_options *options = &server->options;
+    unsigned needed = (unsigned)options->erasure_k + options->erasure_m;
+    if (!options->has_erasure || needed <= server->dirs.count) {
+        return ERRC_OK;
+    }
+    bool recorded;
+    uint8_t k;
+    uint8_t m;
+    enum errc rc = class_recorded(server, &recorded, &k, &m, e);
+    if (rc != ERRC_OK || (recorded && k == options->erasure_k && m == options->erasure_m)) {
+        return rc;
+    }
+    return error_set(e, ERRC_INVALID, "--erasure %u+%u needs %u directories, %u are given", options->erasure_k,
+                     options->erasure_m, needed, server->dirs.count);
+}
+
+enum errc server_class_settle(struct server *server, struct error *e)
+{
+    bool recorded;
+    uint8_t k;
+    uint8_t m;
+    enum errc rc = class_recorded(server, &recorded, &k, &m, e);
     if (rc != ERRC_OK) {
         return rc;
     }
@@ -71,11 +99,12 @@ enum errc server_class_settle(struct server *server, struct error *e)
     } else {
         server_erasure_default(server->dirs.count, &server->class_k, &server->class_m);
     }
-    if (recorded && (k != server->class_k || m != server->class_m)) {
+    bool changed = recorded && (k != server->class_k || m != server->class_m);
+    if (changed) {
         LOG_INFO(log_event("erasure_changed"), log_u64("k", server->class_k), log_u64("m", server->class_m),
                  log_text("note", "holds for new buckets only"));
     }
-    return recorded && k == server->class_k && m == server->class_m ? ERRC_OK : class_record(server, e);
+    return recorded && !changed ? ERRC_OK : class_record(server, e);
 }
 
 static const struct meta_disk *disk_find(const struct meta_cluster_reply *map, struct disk_id id)

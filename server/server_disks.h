@@ -11,6 +11,12 @@
 
 struct server;
 
+/*
+ * A later start may ask for another code only where the directories suffice for it: buckets of a wider one would never
+ * be at full strength.
+ */
+MUST_CHECK enum errc server_class_check(struct server *server, struct error *e);
+
 /* Reads the recorded code (class_k, class_m), or records the asked or default one. `first`: nothing is recorded yet. */
 MUST_CHECK enum errc server_class_settle(struct server *server, struct error *e);
 /* Puts every DIR with a superblock into the map (new id, or a changed path), and makes the groups that are

@@ -241,7 +241,7 @@ static enum errc start_voter(struct server *server, struct error *e)
     if (rc == ERRC_OK) {
         metadata_client_init(&server->meta, voter_channel(server->voter), server->env, CALL_TIMEOUT_MS);
     }
-    return rc;
+    return rc == ERRC_OK && !server->first_start ? server_class_check(server, e) : rc;
 }
 
 /* ---- step 4: superblocks ---- */

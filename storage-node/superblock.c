@@ -34,7 +34,7 @@ static enum errc superblock_parse(const struct superblock_disk *raw, size_t len,
 {
     if (len >= 12 && memcmp(raw->magic, superblock_magic, sizeof(raw->magic)) == 0 &&
         load_le32(raw->format) > SUPERBLOCK_FORMAT && load_le32(raw->format) < UINT16_MAX) {
-        return error_set(e, ERRC_FORMAT, "%s was formatted by a newer program (format %u, this one knows %u)",
+        return error_set(e, ERRC_FORMAT, "'%s' was formatted by a newer program (format %u, this one knows %u)",
                          dir, load_le32(raw->format), SUPERBLOCK_FORMAT);
     }
     if (len != sizeof(*raw) || memcmp(raw->magic, superblock_magic, sizeof(raw->magic)) != 0 ||

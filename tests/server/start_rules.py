@@ -279,6 +279,10 @@ def changed_code_holds_for_new_buckets(world):
     equal(up.cli("explain", "old-ones", "later")[1]["extents"][0]["erasure"], "4+2", "code of a new object in the old bucket")
     equal(up.status()["degraded_stripes"], 0, "degraded_stripes")
     equal(up.stop(), 0, "exit status")
+    wide = world.spawn(dirs + world.dirs(1, first=7, make=False), "--erasure", "8+4")
+    equal(wide.process.wait(60), 1, "exit status of a code that the directories do not suffice for")
+    has(wide.log, ["8+4", "12 directories", "7 are given"], "message")
+    equal((wide.out, os.path.exists(os.path.join(world.base, "data", "d7", "disk"))), ("", False), "it has begun")
     equal(world.up(dirs).status()["erasure"], "2+2", "the recorded code")
 
 
