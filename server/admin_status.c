@@ -52,7 +52,8 @@ static json_t *disk_json(const struct meta_disk *disk, const struct node_disk_st
                                                                            : "absent"));
     const struct node_disk_status_entry none = { .scrub_age_ms = UINT64_MAX };
     entry = entry != NULL ? entry : &none;
-    (void)json_object_set_new(json, "reason", json_stringn((const char *)entry->reason.data, entry->reason.len));
+    struct slice reason = entry->reason.len != 0 ? entry->reason : slice_str("");
+    (void)json_object_set_new(json, "reason", json_stringn((const char *)reason.data, reason.len));
     number_set(json, "total_bytes", entry->total_bytes);
     number_set(json, "free_bytes", entry->free_bytes);
     number_set(json, "used_bytes", entry->used_bytes);

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #define EXIT_FAILED 1
 #define EXIT_USAGE 2
@@ -61,6 +62,7 @@ int server_run(int argc, char **argv)
         return 0;
     }
     sigset_t set;
+    (void)umask(077); /* what RocksDB makes has no mode of our choice: names of objects stand in it */
     file_limit_raise();
     signals_block(&set);
     struct server *server = NULL;

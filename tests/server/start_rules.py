@@ -65,6 +65,9 @@ def first_and_second_start(world):
     put_some(up)
     for path in dirs:
         equal(stat.S_IMODE(os.stat(os.path.join(path, "credentials")).st_mode), 0o600, "mode of credentials")
+        for folder, _, files in os.walk(path):
+            for name in files:
+                equal(stat.S_IMODE(os.stat(os.path.join(folder, name)).st_mode) & 0o077, 0, f"others at {folder}/{name}")
     true(first_keys[1] not in up.log, "the secret key is in the log")
     equal(up.stop(), 0, "exit status")
     up = world.up([dirs[2], dirs[0], dirs[1]])
@@ -352,6 +355,9 @@ def missing_directories(world):
     equal(up.stop(), 0, "exit status")
     os.rename(dirs[2], os.path.join(away, "d3"))
     up = world.up(dirs)  # the four of the last start count; three of them are here
+    disks = up.status()["disks"]
+    equal([(d["state"], set(d), d["reason"]) for d in disks if d["state"] != "online"],
+          [("absent", set(disks[0]), "")] * 3, "absent disks")
     got = up.s3().get("bucket", "k1")
     equal((got.status, up.s3().stat("bucket", "k1").status), (503, 200), f"with more than m away: {got}")
     equal(len(up.s3().list_all("bucket")), 5, "keys")
