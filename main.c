@@ -29,7 +29,7 @@ static const struct command commands[] = {
     { "explain", "show where an object's shards lie and whether they are whole", admin_explain_run },
     { "bench", "generate S3 load and report throughput and latencies", bench_main },
     { "version", "print the version", version_run },
-    { "help", "print this text", help_run },
+    { "help", "print this text, or the help of a command", help_run },
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 
@@ -44,14 +44,6 @@ static void usage_print(FILE *out)
     (void)fprintf(out, "\n'cairn COMMAND --help' explains a command.\n"
                        "First steps:  cairn server ./disk1 ./disk2 ./disk3 ./disk4 ./disk5 ./disk6\n"
                        "Manual:       man cairn\n");
-}
-
-static int help_run(int argc, char **argv)
-{
-    (void)argc;
-    (void)argv;
-    usage_print(stdout);
-    return 0;
 }
 
 static int version_run(int argc, char **argv)
@@ -83,6 +75,28 @@ static const struct command *command_find(const char *name)
     return NULL;
 }
 
+static int unknown_command(const char *name)
+{
+    (void)fprintf(stderr, "cairn: unknown command '%s'\nTry 'cairn --help'.\n", name);
+    return 2;
+}
+
+/* 'help COMMAND' is 'COMMAND --help'. */
+static int help_run(int argc, char **argv)
+{
+    if (argc < 2 || strcmp(argv[1], "help") == 0 || argv[1][0] == '-') {
+        usage_print(stdout);
+        return 0;
+    }
+    const struct command *command = command_find(argv[1]);
+    if (command == NULL) {
+        return unknown_command(argv[1]);
+    }
+    static char help_option[] = "--help";
+    char *arguments[] = { argv[1], help_option, NULL };
+    return command->run(2, arguments);
+}
+
 /* Each heap of its own that glibc gives a thread keeps what it once held; a server has few threads that allocate much. */
 #define HEAPS_MAX 2
 
@@ -95,8 +109,7 @@ int main(int argc, char **argv)
     }
     const struct command *command = command_find(argv[1]);
     if (command == NULL) {
-        (void)fprintf(stderr, "cairn: unknown command '%s'\nTry 'cairn --help'.\n", argv[1]);
-        return 2;
+        return unknown_command(argv[1]);
     }
     int status = command->run(argc - 1, argv + 1);
     if (fflush(stdout) != 0 && status == 0) {

@@ -208,9 +208,12 @@ static void on_metrics(void *data, struct http_admin_request *req)
 
 void admin_api_register(struct server *server, struct http_admin *admin)
 {
-    http_admin_add(admin, "/healthz", "GET", on_healthz, server);
-    http_admin_add(admin, "/readyz", "GET", on_readyz, server);
-    http_admin_add(admin, "/metrics", "GET", on_metrics, server);
+    static const char *const methods[] = { "GET", "HEAD" }; /* health checks like HEAD; h2o keeps the body back */
+    for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
+        http_admin_add(admin, "/healthz", methods[i], on_healthz, server);
+        http_admin_add(admin, "/readyz", methods[i], on_readyz, server);
+        http_admin_add(admin, "/metrics", methods[i], on_metrics, server);
+    }
     for (size_t i = 0; i < ROUTE_COUNT; i++) {
         http_admin_add(admin, routes[i].path, routes[i].method, on_signed, server);
     }

@@ -107,10 +107,6 @@ static enum errc keys_find(struct admin_options *options, const char *profile, s
         rc = profile_read(options, path, false, e);
         mem_free(path);
     }
-    if (rc == ERRC_OK && (options->access_key[0] == '\0' || options->secret_key[0] == '\0')) {
-        rc = error_set(e, ERRC_INVALID, "no keys: set CAIRN_ACCESS_KEY and CAIRN_SECRET_KEY, or write them to a profile "
-                                        "file (see cairn(1))");
-    }
     return rc;
 }
 

@@ -51,6 +51,9 @@ static int request_and_print(const struct admin_options *options, const char *me
 {
     struct error e = ERROR_INIT;
     json_t *json = NULL;
+    if (options->access_key[0] == '\0' || options->secret_key[0] == '\0') {
+        return usage_fail("no keys: set CAIRN_ACCESS_KEY and CAIRN_SECRET_KEY, or write them to a profile file (see cairn(1))");
+    }
     if (admin_request(options, method, target, body, &json, &e) != ERRC_OK) {
         (void)fprintf(stderr, "cairn: %s\n", e.text);
         return EXIT_FAILED;

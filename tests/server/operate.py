@@ -273,6 +273,13 @@ def admin_verbs(world):
         has(err, words, "message")
     for args in (["status", "more"], ["disk"], ["disk", "grow"], ["bucket"], ["explain", "bucket"], ["disk", "replace"]):
         equal(up.cli(*args, json_wanted=False)[0], 2, f"exit status of {args}")
+        keyless = world.cairn(*args)
+        equal(keyless.returncode, 2, f"{args} without keys")
+        true("no keys" not in keyless.stderr, f"{args}: what is wrong is the command line: {keyless.stderr}")
+    for command in ("server", "status", "disk", "bench", "version"):
+        equal(world.cairn("help", command).stdout, world.cairn(command, "--help").stdout, f"help {command}")
+    equal(world.cairn("help").stdout, world.cairn("--help").stdout, "help")
+    equal(world.cairn("help", "nonsense").returncode, 2, "help of an unknown command")
     equal(world.cairn().returncode, 2, "no command")
     equal(world.cairn("nonsense").returncode, 2, "unknown command")
     equal((world.cairn("version").returncode, world.cairn("--help").returncode), (0, 0), "version, --help")
@@ -405,6 +412,9 @@ def health_and_metrics(world):
     equal(up.http("/readyz"), (200, "ready\n"), "/readyz")
     equal(up.http("/admin/v1/status")[0], 403, "unsigned admin verb")
     equal(up.http("/nothing")[0], 404, "unknown path")
+    for path in ("/healthz", "/readyz", "/metrics"):
+        equal(up.http(path, "HEAD"), (200, ""), f"HEAD {path}")
+    equal(up.http("/healthz", "POST")[0], 405, "POST /healthz")
     time.sleep(4)  # a poll of the disks
     code, text = up.http("/metrics")
     equal(code, 200, "/metrics")
