@@ -2,10 +2,12 @@
 
 #include "common/base/mem.h"
 
+#include <errno.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/socket.h>
 
 struct http_tls {
     char *cert_path;
@@ -112,4 +114,13 @@ void http_tls_close(struct http_tls *tls)
     mem_free(tls->cert_path);
     mem_free(tls->key_path);
     mem_free(tls);
+}
+
+bool http_tls_read_was_empty(int fd)
+{
+    char byte;
+    bool failed = ERR_peek_error() != 0; /* OpenSSL refused what came */
+    ERR_clear_error();
+    ssize_t n = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    return !failed && (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)));
 }

@@ -10,6 +10,8 @@
 
 #include "common/base/error.h"
 
+#include <stdbool.h>
+
 struct http_tls;
 struct ssl_ctx_st; /* OpenSSL's SSL_CTX */
 
@@ -19,5 +21,15 @@ MUST_CHECK enum errc http_tls_reload(struct http_tls *tls, struct error *e);
 /* The context in force, with a reference that the caller gives back (SSL_CTX_free). */
 struct ssl_ctx_st *http_tls_get(struct http_tls *tls);
 void http_tls_close(struct http_tls *tls);
+
+/*
+ * After h2o said that reading a TLS connection failed: was it only told that there is nothing to read?
+ *
+ * libuv calls the reader with 0 bytes where read() says EAGAIN, as it does when the read before filled the buffer to its last
+ * byte. h2o 2.2.5 takes that for an error on TLS connections (not on plain ones) and reads on when it is left alone.
+ * True: the connection is sound. Also empties this thread's queue of OpenSSL errors, which the next connection's would be
+ * mistaken for. Thread: the connection's loop.
+ */
+bool http_tls_read_was_empty(int fd);
 
 #endif

@@ -266,6 +266,9 @@ static void conn_try_head(struct http_conn *conn)
 static void on_input(h2o_socket_t *sock, const char *err)
 {
     struct http_conn *conn = sock->data;
+    if (err != NULL && sock->ssl != NULL && http_tls_read_was_empty(h2o_socket_get_fd(sock))) {
+        return;
+    }
     if (err != NULL) {
         conn->is_eof = true;
         conn_read_stop(conn);

@@ -4,11 +4,15 @@
 #include "common/http/http_tls.h"
 #include "tests/unit/http/http_fixture.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <openssl/ec.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #define BODY_BYTES (8u << 20)
 
@@ -21,6 +25,21 @@ struct tls_fixture {
 };
 
 static struct buffer *payload;
+
+/* libuv reads until it is told EAGAIN where a read filled its buffer: this makes that happen often. Over the libc's, for
+ * sockets of loops (they do not block). */
+static atomic_bool empty_reads; /* now */
+static bool empty_reads_wanted; /* after the handshake: h2o gives one up that finds nothing, which takes a hello of 4 KiB */
+
+ssize_t read(int fd, void *target, size_t len)
+{
+    static _Thread_local unsigned count;
+    if (atomic_load(&empty_reads) && len >= 4096 && (fcntl(fd, F_GETFL) & O_NONBLOCK) != 0 && ++count % 16 == 0) {
+        errno = EAGAIN;
+        return -1;
+    }
+    return syscall(SYS_read, fd, target, len);
+}
 
 /* libh2o keeps memory of each thread for reuse and has no call that frees it. */
 const char *__lsan_default_suppressions(void);
@@ -162,6 +181,7 @@ static void check_version(struct tls_fixture *t, int version)
     (void)SSL_CTX_set_min_proto_version(ctx, version);
     (void)SSL_CTX_set_max_proto_version(ctx, version);
     SSL *ssl = tls_connect(t, ctx);
+    atomic_store(&empty_reads, empty_reads_wanted);
     static const char get[] = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
     static const char put[] = "PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 8388608\r\n\r\n";
     for (unsigned round = 0; round < 2; round++) { /* on one connection */
@@ -176,6 +196,7 @@ static void check_version(struct tls_fixture *t, int version)
         mem_free(block);
         assert_int_equal(tls_response(ssl), 4);
     }
+    atomic_store(&empty_reads, false);
     tls_close(ssl);
     SSL_CTX_free(ctx);
 }
@@ -187,6 +208,13 @@ static void test_bodies(void **state)
     check_version(t, TLS1_2_VERSION);
     assert_int_equal(atomic_load(&t->f.requests), 8);
     assert_int_equal(atomic_load(&t->f.body_bytes), 4 * BODY_BYTES);
+}
+
+static void test_reads_that_find_nothing(void **state)
+{
+    empty_reads_wanted = true;
+    test_bodies(state);
+    empty_reads_wanted = false;
 }
 
 static long serial_of(SSL *ssl)
@@ -236,6 +264,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_bodies, start, stop),
+        cmocka_unit_test_setup_teardown(test_reads_that_find_nothing, start, stop),
         cmocka_unit_test_setup_teardown(test_reload, start, stop),
         cmocka_unit_test_setup_teardown(test_plain_text_is_refused, start, stop),
     };
