@@ -209,7 +209,9 @@ static bool manifest_parse(struct slice bytes, struct manifest *manifest)
     return dec_done(&dec);
 }
 
-static enum errc manifest_read(struct env *env, const char *folder, struct manifest *ret, struct error *e)
+/* CORRUPT also when it is not the manifest of checkpoint `index`: a folder that was renamed or mixed up. */
+static enum errc manifest_read(struct env *env, const char *folder, uint64_t index, struct manifest *ret,
+                               struct error *e)
 {
     char *path = mem_format("%s/" MANIFEST_NAME, folder);
     struct enc bytes = ENC_INIT;
@@ -225,7 +227,7 @@ static enum errc manifest_read(struct env *env, const char *folder, struct manif
         }
         env->vt->close(env, file);
     }
-    if (rc == ERRC_OK && !manifest_parse(slice_of(bytes.data, len), ret)) {
+    if (rc == ERRC_OK && (!manifest_parse(slice_of(bytes.data, len), ret) || ret->info.index != index)) {
         manifest_free(ret);
         rc = error_set(e, ERRC_CORRUPT, "'%s' is damaged", path);
     }
@@ -274,7 +276,7 @@ enum errc checkpoint_newest(struct env *env, const char *metadata_dir, uint64_t 
     for (size_t i = 0; i < list.count && rc == ERRC_OK; i++) {
         struct manifest manifest;
         char *folder = checkpoint_path(metadata_dir, list.indexes[i], "");
-        if (list.indexes[i] <= max_index && manifest_read(env, folder, &manifest, NULL) == ERRC_OK) {
+        if (list.indexes[i] <= max_index && manifest_read(env, folder, list.indexes[i], &manifest, NULL) == ERRC_OK) {
             if (!found || manifest.info.index > ret_info->index) {
                 *ret_info = manifest.info;
                 found = true;
@@ -297,7 +299,7 @@ static void manifest_before(struct env *env, const char *dir, uint64_t index, st
     *ret_folder = NULL;
     if (index > 0 && checkpoint_newest(env, dir, index - 1, &info, NULL) == ERRC_OK) {
         *ret_folder = checkpoint_path(dir, info.index, "");
-        if (manifest_read(env, *ret_folder, ret, NULL) == ERRC_OK) {
+        if (manifest_read(env, *ret_folder, info.index, ret, NULL) == ERRC_OK) {
             manifest_inodes(env, *ret_folder, ret);
         }
     }
@@ -418,7 +420,7 @@ enum errc checkpoint_copy(struct env *env, const char *source_dir, const char *t
     enum errc rc = ERRC_OK;
     if (env->vt->stat_path(env, to, &stat, NULL) != ERRC_OK) {
         manifest_before(env, target_dir, index, &older, &older_folder);
-        rc = read_error(manifest_read(env, from, &manifest, e));
+        rc = read_error(manifest_read(env, from, index, &manifest, e));
         rc = rc == ERRC_OK ? checkpoint_folder_remove(env, temporary, e) : rc;
         rc = rc == ERRC_OK ? env->vt->mkdir(env, temporary, e) : rc;
         rc = rc == ERRC_OK ? files_copy(env, from, temporary, &manifest, &older, older_folder, e) : rc;
@@ -441,7 +443,7 @@ enum errc checkpoint_restore(struct env *env, const char *metadata_dir, uint64_t
     struct manifest manifest;
     char *folder = checkpoint_path(metadata_dir, index, "");
     char *temporary = mem_format("%s.new", store_path);
-    enum errc rc = manifest_read(env, folder, &manifest, e);
+    enum errc rc = manifest_read(env, folder, index, &manifest, e);
     rc = rc == ERRC_OK ? checkpoint_folder_remove(env, temporary, e) : rc;
     rc = rc == ERRC_OK ? env->vt->mkdir(env, temporary, e) : rc;
     rc = rc == ERRC_OK ? files_copy(env, folder, temporary, &manifest, NULL, NULL, e) : rc;
