@@ -44,6 +44,9 @@ static enum errc superblock_parse(const struct superblock_disk *raw, size_t len,
     memcpy(ret->cluster.bytes, raw->cluster, ID_BYTES);
     memcpy(ret->disk.bytes, raw->disk, ID_BYTES);
     ret->created_wall_ms = load_le64(raw->created_wall_ms);
+    if (disk_id_is_zero(ret->disk)) { /* never written; zero means "none" elsewhere */
+        return error_set(e, ERRC_CORRUPT, "%s/%s names no disk", dir, SUPERBLOCK_NAME);
+    }
     return ERRC_OK;
 }
 
