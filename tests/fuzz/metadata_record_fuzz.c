@@ -1,8 +1,9 @@
 /*
- * Fuzz target: the values of the state machine's map, as read back from a disk. First byte: which record. What is
- * accepted must be encoded again to something that decodes, and encodes to the same.
+ * Fuzz target: the values of the state machine's map, as read back from a disk, and the object keys in its keys. First
+ * byte: which record. What is accepted must be encoded again to something that decodes, and encodes to the same.
  */
 #include "common/base/assert.h"
+#include "metadata/key.h"
 #include "metadata/record.h"
 
 #include <stddef.h>
@@ -31,6 +32,20 @@ static void state_check(struct slice value)
         record_state_encode(&enc, &position, &counters);
         ASSERT(record_state_decode(enc_slice(&enc), &position, &counters) == ERRC_OK);
         enc_free(&enc);
+    }
+}
+
+/* Every object key has one escaped form, and that is read in full. */
+static void key_check(struct slice value)
+{
+    uint8_t text[KEY_BYTES_MAX];
+    size_t len = 0;
+    size_t used = key_unescape(value, 0, text, &len);
+    if (used > 0) {
+        struct key key;
+        ASSERT(used <= value.len && len <= sizeof(text));
+        key_object(&key, TABLE_CURRENT, 1, slice_of(text, len));
+        ASSERT(slice_equal(slice_skip(key_slice(&key), KEY_OBJECT_AT), slice_of(value.data, used)));
     }
 }
 
@@ -68,8 +83,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 #undef X
     if (which == n++) {
         walk_check(value);
-    } else if (which == n) {
+    } else if (which == n++) {
         state_check(value);
+    } else if (which == n) {
+        key_check(value);
     }
     return 0;
 }
