@@ -248,12 +248,10 @@ static void on_notice(struct task *task)
 {
     struct mirror_notice *notice = container_of(task, struct mirror_notice, task);
     struct voter *voter = notice->voter;
-    if (notice->replace && voter->replace_wanted) {
-        voter_event(voter, "metadata_mirror_not_added", notice->added.path, "another replacement waits: try again");
+    if (notice->replace && voter->replacement_count == VOTER_DIRS_MAX) {
+        voter_event(voter, "metadata_mirror_not_added", notice->added.path, "too many replacements wait");
     } else if (notice->replace) {
-        voter->replace_wanted = true;
-        voter->replace_lost = notice->disk;
-        voter->replace_added = notice->added;
+        voter->replacements[voter->replacement_count++] = (struct voter_replacement){ notice->disk, notice->added };
     } else {
         on_failed(voter, notice);
     }
@@ -307,7 +305,7 @@ void voter_status_publish(struct voter *voter)
     status->mirror_count = 0;
     for (unsigned i = 0; i < voter->mirror_count; i++) {
         const struct voter_mirror *mirror = &voter->mirrors[i];
-        if (mirror->state != MIRROR_OUT) {
+        if (mirror->state != MIRROR_OUT && !mirror->replaced) {
             struct voter_mirror_status *shown = &status->mirrors[status->mirror_count++];
             (void)snprintf(shown->path, sizeof(shown->path), "%s", mirror->path);
             shown->state = mirror_state_text(mirror->state);

@@ -261,7 +261,8 @@ static void join_run(struct task *task)
 /* A mirror is wanted and a DIR is there that is none. A DIR that failed in this run is not tried again. */
 void voter_join_begin(struct voter *voter)
 {
-    if (voter->joining >= 0 || voter->checkpointing || voter->rests || voter->fence_wanted || voter_live_first(voter) < 0 ||
+    if (voter->joining >= 0 || voter->checkpointing || voter->rests || voter->fence_wanted ||
+        voter->replacement_count > 0 || voter_live_first(voter) < 0 ||
         voter_live_count(voter) >= voter_mirrors_wanted(voter)) {
         return;
     }
@@ -279,6 +280,20 @@ void voter_join_begin(struct voter *voter)
 
 /* ---- replacement ---- */
 
+/* That of a DIR that was replaced earlier and holds no state store, or a fresh one; NULL: too many. No step is under way
+ * at a mirror that was replaced: the voter is idle. */
+static struct voter_mirror *mirror_place(struct voter *voter)
+{
+    for (unsigned i = 0; i < voter->mirror_count; i++) {
+        bool holds_store = (voter->store != NULL && voter->store->mirror == i) ||
+                           (voter->store_retired != NULL && voter->store_retired->mirror == i);
+        if (voter->mirrors[i].replaced && voter->mirrors[i].state == MIRROR_FAILED && !holds_store) {
+            return &voter->mirrors[i];
+        }
+    }
+    return voter->mirror_count < VOTER_DIRS_MAX ? &voter->mirrors[voter->mirror_count++] : NULL;
+}
+
 /* The mirror of a disk that was here before and comes back, or a new one; NULL: too many. */
 static struct voter_mirror *mirror_for(struct voter *voter, const struct mirror_dir *added)
 {
@@ -287,11 +302,12 @@ static struct voter_mirror *mirror_for(struct voter *voter, const struct mirror_
             return &voter->mirrors[i];
         }
     }
-    if (voter->mirror_count == VOTER_DIRS_MAX) {
-        return NULL;
+    struct voter_mirror *mirror = mirror_place(voter);
+    if (mirror != NULL) {
+        struct executor *executor = mirror->executor;
+        mirror_done(&mirror->mirror);
+        *mirror = (struct voter_mirror){ .voter = voter, .state = MIRROR_FAILED, .executor = executor };
     }
-    struct voter_mirror *mirror = &voter->mirrors[voter->mirror_count++];
-    *mirror = (struct voter_mirror){ .voter = voter, .state = MIRROR_FAILED };
     return mirror;
 }
 
@@ -310,11 +326,14 @@ static void lost_leaves(struct voter *voter, struct disk_id lost)
 void voter_replace_apply(struct voter *voter)
 {
     struct mirror_state *state = &voter->state;
-    const struct mirror_dir *added = &voter->replace_added;
-    bool same = disk_id_equal(voter->replace_lost, added->disk);
-    voter->replace_wanted = false;
+    const struct disk_id lost = voter->replacements[0].lost;
+    const struct mirror_dir dir = voter->replacements[0].added;
+    const struct mirror_dir *added = &dir;
+    bool same = disk_id_equal(lost, added->disk);
+    voter->replacement_count--;
+    memmove(voter->replacements, voter->replacements + 1, voter->replacement_count * sizeof(voter->replacements[0]));
     uint32_t place = voter_state_place(state, added->disk);
-    place = place == state->dir_count ? voter_state_place(state, voter->replace_lost) : place;
+    place = place == state->dir_count ? voter_state_place(state, lost) : place;
     struct voter_mirror *mirror = place < MIRROR_DIRS_MAX ? mirror_for(voter, added) : NULL;
     if (mirror == NULL) {
         voter_event(voter, "metadata_mirror_not_added", added->path, "too many directories");
@@ -324,7 +343,7 @@ void voter_replace_apply(struct voter *voter)
         return; /* it is in service */
     }
     if (!same) {
-        lost_leaves(voter, voter->replace_lost);
+        lost_leaves(voter, lost);
     }
     state->dir_count += place == state->dir_count ? 1 : 0;
     state->dirs[place] = *added;

@@ -530,7 +530,7 @@ void voter_timers_init(struct voter *voter)
 /* Idle, alive: the next thing that goes to the mirrors. */
 static void write_begin(struct voter *voter)
 {
-    if (voter->replace_wanted && voter->joining < 0 && !voter->checkpointing) {
+    if (voter->replacement_count > 0 && voter->joining < 0 && !voter->checkpointing) {
         voter_replace_apply(voter);
     }
     if (!voter->fence_wanted) {

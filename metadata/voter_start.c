@@ -386,7 +386,7 @@ static void state_compose(struct start *start)
         state->dirs[place].disk = mirror->mirror.disk;
         memcpy(state->dirs[place].path, mirror->path, MIRROR_PATH_BYTES);
     }
-    state->wanted = start->mirrors_wanted > 0 ? start->mirrors_wanted : state->wanted;
+    state->wanted = start->mirrors_wanted > state->wanted ? start->mirrors_wanted : state->wanted;
 }
 
 static bool generation_write(struct start *start)

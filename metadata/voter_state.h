@@ -26,7 +26,7 @@ struct voter_mirror {
     enum errc rc;                  /* of that step */
     struct error error;
     bool condemned;                /* JOINING, and failed: leaves when its step ends */
-    bool replaced;                 /* another DIR stands for it: it never comes back */
+    bool replaced;                 /* another DIR stands for it: it never comes back, and its place may be taken */
     bool holder;                   /* counted by the last durable generation */
     bool known;                    /* named by it: a DIR that was just added has no say in the next one */
     bool makes_folder;             /* the step may make DIR/metadata */
@@ -57,6 +57,11 @@ enum voter_phase {
     PHASE_WRITING,  /* a batch is at the mirrors */
     PHASE_FENCING,  /* a new generation is at the mirrors */
     PHASE_COPYING,  /* a joining mirror takes the log; nothing is written */
+};
+
+struct voter_replacement {
+    struct disk_id lost;           /* zeros: none */
+    struct mirror_dir added;
 };
 
 struct voter_session {
@@ -126,10 +131,9 @@ struct voter {
     struct voter_session sessions[VOTER_SESSIONS_MAX];
     unsigned session_count;
 
-    /* voter_mirror_replace, until the voter is idle */
-    bool replace_wanted;
-    struct disk_id replace_lost;
-    struct mirror_dir replace_added;
+    /* voter_mirror_replace, in order, each until the voter is idle */
+    struct voter_replacement replacements[VOTER_DIRS_MAX];
+    unsigned replacement_count;
 
     struct task start_task;
     struct task close_task;
@@ -187,7 +191,7 @@ void voter_checkpoint_begin(struct voter *voter);
 void voter_join_begin(struct voter *voter);
 void voter_join_copy_log(struct voter *voter);
 void voter_join_abort(struct voter *voter);
-void voter_replace_apply(struct voter *voter);
+void voter_replace_apply(struct voter *voter); /* the oldest replacement */
 
 /* voter.c */
 void voter_channel_init(struct voter *voter);

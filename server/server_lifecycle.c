@@ -222,6 +222,9 @@ static void on_voter_event(void *data, const char *event, const char *path, cons
 
 static enum errc start_voter(struct server *server, struct error *e)
 {
+    /* A code that survives more losses is the metadata's too; one that survives fewer leaves what there is as it is. */
+    unsigned wanted = server->first_start ? server->class_m + 1u
+                                          : (server->options.has_erasure ? server->options.erasure_m + 1u : 0);
     struct voter_dir dirs[SERVER_DIRS_MAX];
     unsigned count = 0;
     for (unsigned i = 0; i < server->dirs.count; i++) {
@@ -233,7 +236,7 @@ static enum errc start_voter(struct server *server, struct error *e)
     const struct voter_config config = {
         .env = server->env, .kv_factory = kv_factory_rocksdb(), .executor = server->meta_executor,
         .query_pool = server->query_pool, .cluster = server->dirs.cluster, .dir_count = count, .dirs = dirs,
-        .mirrors_wanted = server->first_start ? server->class_m + 1u : 0, .bootstrap = server->first_start,
+        .mirrors_wanted = wanted, .bootstrap = server->first_start,
         .start_without_count = server->options.start_without_count, .start_without = server->options.start_without,
         .on_event = on_voter_event,
     };
@@ -382,6 +385,7 @@ static enum errc dir_join(struct server *server, struct data_dir *dir, struct er
 static enum errc start_joins(struct server *server, struct error *e)
 {
     bool missing = false;
+    bool joined[SERVER_DIRS_MAX] = { false };
     struct arena arena;
     struct meta_op op;
     const struct meta_query query = { .type = META_QRY_CLUSTER };
@@ -405,9 +409,16 @@ static enum errc start_joins(struct server *server, struct error *e)
                                            : "a known disk is missing: 'cairn disk replace' adopts this directory"));
         } else if (dir->kind != DATA_DIR_KNOWN) {
             rc = dir_join(server, dir, e);
+            joined[i] = rc == ERRC_OK;
         }
     }
     disks_await(server);
+    for (unsigned i = 0; i < server->dirs.count && rc == ERRC_OK; i++) {
+        if (joined[i]) { /* a metadata mirror from now on, where one is wanted */
+            const struct data_dir *dir = &server->dirs.dirs[i];
+            voter_mirror_replace(server->voter, (struct disk_id){ { 0 } }, dir->disk, dir->path);
+        }
+    }
     return rc;
 }
 

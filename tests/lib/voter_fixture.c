@@ -108,7 +108,7 @@ enum errc vf_open(struct vf *f, bool bootstrap)
     }
     const struct voter_config config = {
         .env = &f->fault.env, .kv_factory = &f->kv.factory, .executor = f->executor, .query_pool = f->query_pool,
-        .cluster = cluster, .dir_count = count, .dirs = dirs, .mirrors_wanted = bootstrap ? f->wanted : 0,
+        .cluster = cluster, .dir_count = count, .dirs = dirs, .mirrors_wanted = bootstrap ? f->wanted : f->wanted_later,
         .bootstrap = bootstrap, .start_without_count = f->start_without_count, .start_without = f->start_without,
         .checkpoint_log_bytes = f->checkpoint_log_bytes, .log_segment_bytes = f->log_segment_bytes,
         .on_event = on_event, .data = f,

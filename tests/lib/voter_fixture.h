@@ -22,6 +22,7 @@ struct vf {
     struct executor *executor, *query_pool, *home;
     struct voter *voter;        /* NULL: closed */
     unsigned dirs, wanted;
+    unsigned wanted_later; /* given to a start that is not the first; 0: as recorded */
     bool absent[VF_DIRS_MAX];   /* not given to the voter at the next open */
     uint64_t checkpoint_log_bytes, log_segment_bytes;
     unsigned start_without_count;

@@ -94,6 +94,7 @@ def numbers_while_disks_are_lost_and_replaced(world):
     check(up, count=3, prefix="narrow")
     equal(len(status["disks"]), 6, "disks")
     equal({d["state"] for d in status["disks"]}, {"online"}, "states")
+    equal([m["state"] for m in status["mirrors"]], ["current"] * 3, f"mirrors: {status['mirrors']}")
     shown = up.cli("explain", "bucket", "k0")[1]
     equal({s["state"] for e in shown["extents"] for s in e["shards"]}, {"ok"}, "shards")
     equal(up.stop(), 0, "exit status")
@@ -155,6 +156,30 @@ def empty_directory_among_known_ones(world):
     check(up)
     status = up.status()
     equal(status["degraded_stripes"], 0, f"after a restart: {status} {up.log[-3000:]}")
+
+
+def directories_that_join_become_metadata_mirrors(world):
+    dirs = world.dirs(2)
+    up = world.up(dirs)  # 1+1
+    fill(up)
+    equal(up.stop(), 0, "exit status")
+    dirs = world.dirs(4)
+    up = world.up(dirs, "--erasure", "2+2")
+    equal(up.status()["metadata_replicas"], 3, "mirrors wanted")
+    status = up.wait_status("joined", lambda s: s["metadata_replicas_behind"] == 0, seconds=20)
+    equal([m["state"] for m in status["mirrors"]], ["current"] * 3, f"mirrors: {status['mirrors']}")
+    joined = {m["path"] for m in status["mirrors"]} - set(dirs[:2])
+    equal(len(joined), 1, f"one that joined is a mirror: {status['mirrors']}")
+    shutil.rmtree(dirs[0])
+    check(up)
+    status = up.wait_status("the fourth stands in", lambda s: s["metadata_replicas_behind"] == 0 and
+                            dirs[0] not in [m["path"] for m in s["mirrors"] if m["state"] == "current"], seconds=30)
+    current = [m["path"] for m in status["mirrors"] if m["state"] == "current"]
+    equal(sorted(current), sorted(dirs[1:]), "mirrors")
+    check(up)
+    equal(up.cli("disk", "replace", dirs[0])[0], 0, "replace")
+    status = up.wait_status("whole", whole)
+    equal({m["state"] for m in status["mirrors"]}, {"current"}, f"mirrors: {status['mirrors']}")
 
 
 def a_replaced_disk_comes_back(world):

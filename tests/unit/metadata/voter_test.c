@@ -18,6 +18,7 @@
 #include <cmocka.h>
 
 #include <stdio.h>
+#include <string.h>
 
 #define JOIN_MS 2000
 #define REST_MS 12000 /* longer than a join rests whose source failed */
@@ -327,6 +328,118 @@ static void dir_just_added_has_no_say(void **state)
     vf_done(&f);
 }
 
+/* ---- DIRs that are added while it runs ---- */
+
+static bool shown(struct vf *f, const char *path, const char *wanted)
+{
+    const struct voter_status *status = vf_status(f);
+    for (unsigned i = 0; i < status->mirror_count; i++) {
+        if (strcmp(status->mirrors[i].path, path) == 0) {
+            return strcmp(status->mirrors[i].state, wanted) == 0;
+        }
+    }
+    return strcmp(wanted, "not shown") == 0;
+}
+
+/* Both messages come before the voter has time for the first. */
+static void two_replaced_at_once_are_both_mirrors(void **state)
+{
+    (void)state;
+    struct vf f;
+    opened(&f, 3, 5, 3);
+    vf_put_many(&f, "k", 0, 5);
+    voter_mirror_failed(f.voter, vf_disk(1), "test");
+    voter_mirror_failed(f.voter, vf_disk(2), "test");
+    vf_run_ms(&f, JOIN_MS);
+    f.dirs = 7;
+    vf_dir_make(&f, 5);
+    vf_dir_make(&f, 6);
+    voter_mirror_replace(f.voter, vf_disk(1), vf_disk(5), vf_path(5));
+    voter_mirror_replace(f.voter, vf_disk(2), vf_disk(6), vf_path(6));
+    vf_run_ms(&f, JOIN_MS);
+    assert_int_equal(vf_status(&f)->replicas_behind, 0);
+    assert_false(vf_event(&f, "metadata_mirror_not_added"));
+    assert_true(shown(&f, vf_path(1), "not shown"));
+    assert_true(shown(&f, vf_path(2), "not shown"));
+    vf_put_many(&f, "k", 5, 8);
+    voter_mirror_failed(f.voter, vf_disk(3), "test");
+    voter_mirror_failed(f.voter, vf_disk(4), "test");
+    vf_run_ms(&f, JOIN_MS);
+    assert_int_equal(vf_status(&f)->replicas_behind, 0);
+    assert_true(shown(&f, vf_path(5), "current"));
+    assert_true(shown(&f, vf_path(6), "current"));
+    f.absent[1] = true;
+    f.absent[2] = true;
+    vf_restart(&f);
+    assert_true(vf_has_many(&f, "k", 0, 8));
+    vf_done(&f);
+}
+
+/* One more, where there were fewer than wanted. */
+static void added_dir_becomes_a_mirror_at_once(void **state)
+{
+    (void)state;
+    struct vf f;
+    opened(&f, 3, 2, 3);
+    vf_put_many(&f, "k", 0, 5);
+    assert_int_equal(vf_status(&f)->replicas_wanted, 2);
+    f.dirs = 3;
+    vf_dir_make(&f, 2);
+    voter_mirror_replace(f.voter, (struct disk_id){ { 0 } }, vf_disk(2), vf_path(2));
+    vf_run_ms(&f, JOIN_MS);
+    assert_int_equal(vf_status(&f)->replicas_wanted, 3);
+    assert_int_equal(vf_status(&f)->replicas_behind, 0);
+    assert_true(shown(&f, vf_path(2), "current"));
+    vf_put_many(&f, "k", 5, 8);
+    only_this_one_is_left(&f, 2);
+    assert_true(vf_has_many(&f, "k", 0, 8));
+    vf_done(&f);
+}
+
+/* More replacements in one run than the voter has places for. */
+static void a_place_of_a_replaced_dir_is_used_again(void **state)
+{
+    (void)state;
+    struct vf f;
+    opened(&f, 3, 3, 2);
+    f.dirs = 4;
+    vf_dir_make(&f, 3);
+    struct disk_id lost = vf_disk(2);
+    for (unsigned i = 0; i < VOTER_DIRS_MAX + 4; i++) {
+        struct disk_id added = vf_disk(3);
+        added.bytes[0] ^= (uint8_t)(0x80 + i);
+        vf_events_clear(&f);
+        voter_mirror_replace(f.voter, lost, added, vf_path(3));
+        lost = added;
+        vf_run_ms(&f, 100);
+        assert_false(vf_event(&f, "metadata_mirror_not_added"));
+    }
+    vf_put_many(&f, "k", 0, 5);
+    assert_int_equal(vf_status(&f)->replicas_behind, 0);
+    vf_done(&f);
+}
+
+static void more_mirrors_than_recorded_are_wanted(void **state)
+{
+    (void)state;
+    struct vf f;
+    opened(&f, 3, 3, 1);
+    vf_put_many(&f, "k", 0, 5);
+    vf_close(&f);
+    f.wanted_later = 3;
+    vf_restart(&f);
+    vf_run_ms(&f, JOIN_MS);
+    assert_int_equal(vf_status(&f)->replicas_wanted, 3);
+    assert_int_equal(vf_status(&f)->replicas_behind, 0);
+    vf_close(&f);
+    f.wanted_later = 2; /* buckets of the wider code are still there */
+    vf_restart(&f);
+    assert_int_equal(vf_status(&f)->replicas_wanted, 3);
+    only_this_one_is_left(&f, 2);
+    assert_true(vf_has_many(&f, "k", 0, 5));
+    vf_done(&f);
+}
+
 /* The operator gave d0 up, which had gone on alone in the meantime and come to a higher number: what was answered
  * without it stays. */
 static void given_up_dir_does_not_win_later(void **state)
@@ -491,6 +604,10 @@ int main(void)
         cmocka_unit_test(query_waits_for_the_store_to_move),
         cmocka_unit_test(query_does_not_wait_for_ever),
         cmocka_unit_test(close_ends_a_query_that_waits),
+        cmocka_unit_test(two_replaced_at_once_are_both_mirrors),
+        cmocka_unit_test(added_dir_becomes_a_mirror_at_once),
+        cmocka_unit_test(a_place_of_a_replaced_dir_is_used_again),
+        cmocka_unit_test(more_mirrors_than_recorded_are_wanted),
         cmocka_unit_test(dir_just_added_has_no_say),
         cmocka_unit_test(given_up_dir_does_not_win_later),
         cmocka_unit_test(damaged_last_record_needs_another_mirror),
