@@ -1,4 +1,9 @@
-/* The checksum headers of a request (S3-SURFACE 1.8, 4.12), declared in s3_headers.h. */
+/*
+ * The checksum headers of a request (S3-SURFACE 1.8, 4.12), declared in s3_headers.h.
+ *
+ * What describes the body counts as a header only: an SDK that presigns a PUT without its body puts the checksum of no
+ * bytes into the query, and AWS signs it and looks no further. Algorithm and type of an upload may stand in the query.
+ */
 #include "gateway/s3/s3_headers.h"
 
 static bool checksum_is_setting(struct slice name)
@@ -37,9 +42,8 @@ static bool checksum_read_value(const struct s3_request *request, enum checksum_
 static enum s3_error checksum_read_values(const struct s3_request *request, struct s3_checksum_request *wanted,
                                           struct s3_error_info *err)
 {
-    struct slice name;
-    struct slice value;
-    for (size_t cursor = 0; s3_value_next(request, &cursor, &name, &value);) {
+    for (size_t i = 0; i < request->header_count; i++) {
+        struct slice name = request->headers[i].name;
         if (!s3_name_starts(name, "x-amz-checksum-") || checksum_is_setting(name)) {
             continue;
         }
@@ -51,7 +55,7 @@ static enum s3_error checksum_read_values(const struct s3_request *request, stru
             return s3_fail(err, S3_ERROR_INVALID_REQUEST,
                            "Expecting a single x-amz-checksum- header. Multiple checksum types are not allowed.");
         }
-        if (!checksum_read_value(request, kind, value, &wanted->value)) {
+        if (!checksum_read_value(request, kind, s3_trim(request->headers[i].value), &wanted->value)) {
             return s3_fail(err, S3_ERROR_INVALID_REQUEST, "Value for a x-amz-checksum- header is invalid.");
         }
     }
@@ -63,9 +67,10 @@ static enum s3_error checksum_read_trailer(const struct s3_request *request, str
                                            struct s3_error_info *err)
 {
     struct slice value;
-    if (!s3_value_get(request, "x-amz-trailer", &value)) {
+    if (!s3_header_get(request, "x-amz-trailer", &value)) {
         return S3_ERROR_NONE;
     }
+    value = s3_trim(value);
     wanted->trailer_kind = checksum_by_header(value);
     if (wanted->trailer_kind == CHECKSUM_NONE) {
         return s3_fail(err, S3_ERROR_INVALID_REQUEST, "The value specified in the x-amz-trailer header is not supported");
@@ -81,11 +86,11 @@ static enum s3_error checksum_read_algorithm(const struct s3_request *request, s
                                              struct s3_error_info *err)
 {
     struct slice value;
-    bool is_sdk = s3_value_get(request, "x-amz-sdk-checksum-algorithm", &value);
+    bool is_sdk = s3_header_get(request, "x-amz-sdk-checksum-algorithm", &value);
     if (!is_sdk && !s3_value_get(request, "x-amz-checksum-algorithm", &value)) {
         return S3_ERROR_NONE;
     }
-    wanted->wanted_kind = checksum_by_name(value);
+    wanted->wanted_kind = checksum_by_name(s3_trim(value));
     if (wanted->wanted_kind == CHECKSUM_NONE) {
         return s3_fail(err, S3_ERROR_INVALID_REQUEST,
                        "Checksum algorithm provided is unsupported. Please try again with any of the valid types: "
@@ -144,9 +149,9 @@ enum s3_error s3_checksum_request_read(const struct s3_request *request, struct 
 
 bool s3_has_integrity(const struct s3_request *request)
 {
-    struct slice name;
-    struct slice value;
-    for (size_t cursor = 0; s3_value_next(request, &cursor, &name, &value);) {
+    for (size_t i = 0; i < request->header_count; i++) {
+        struct slice name = request->headers[i].name;
+        struct slice value = s3_trim(request->headers[i].value);
         if (s3_name_equal(name, "content-md5") || checksum_by_header(name) != CHECKSUM_NONE ||
             (s3_name_equal(name, "x-amz-trailer") && checksum_by_header(value) != CHECKSUM_NONE)) {
             return true;
