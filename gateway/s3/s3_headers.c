@@ -273,7 +273,8 @@ enum s3_error s3_headers_unsupported(const struct s3_request *request, struct s3
             is_unsupported = s3_name_starts(name, prefixes[i]);
         }
         /* What asks for the behaviour that is there anyway is no reason to refuse. */
-        bool is_default = (s3_name_equal(name, "x-amz-tagging-directive") && slice_equal_str(value, "COPY")) ||
+        bool is_default = (s3_name_equal(name, "x-amz-acl") && value.len == 0) || /* AWS takes it for absent */
+                          (s3_name_equal(name, "x-amz-tagging-directive") && slice_equal_str(value, "COPY")) ||
                           (s3_name_equal(name, "x-amz-bucket-object-lock-enabled") && s3_name_equal(value, "false")) ||
                           (s3_name_equal(name, "x-amz-tagging") && value.len == 0);
         if (is_unsupported && !is_default) {

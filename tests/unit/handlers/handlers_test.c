@@ -71,6 +71,7 @@ static void what_is_not_offered_is_501(void **state)
     expect("PUT", "/bucket?versioning", NULL, "<x/>", 501, "<Code>NotImplemented</Code>");
     expect("PUT", "/bucket/k", "x-amz-server-side-encryption: AES256\n", "x", 501, "<Code>NotImplemented</Code>");
     expect("PUT", "/bucket/k", "x-amz-acl: public-read\n", "x", 501, "<Code>NotImplemented</Code>");
+    expect("PUT", "/bucket/plain", "x-amz-acl: \n", "x", 200, NULL);
     expect("GET", "/bucket/k", NULL, NULL, 404, "<Code>NoSuchKey</Code>");
 }
 

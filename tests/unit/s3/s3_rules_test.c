@@ -269,6 +269,7 @@ static void unsupported_headers_are_named(void **state)
         { { { "x-amz-tagging", "a=b" } }, true }, { { { "x-amz-tagging", "" } }, false },
         { { { "x-amz-tagging-directive", "COPY" } }, false }, { { { "x-amz-tagging-directive", "REPLACE" } }, true },
         { { { "x-amz-object-lock-mode", "GOVERNANCE" } }, true }, { { { "x-amz-acl", "private" } }, false },
+        { { { "x-amz-acl", "" } }, false }, { { { "x-amz-acl", " " } }, false }, { { { "x-amz-grant-read", "" } }, true },
         { { { "x-amz-acl", "public-read" } }, true }, { { { "x-amz-grant-read", "id=1" } }, true },
         { { { "x-amz-bucket-object-lock-enabled", "true" } }, true }, { { { "x-amz-meta-a", "b" } }, false },
     };
