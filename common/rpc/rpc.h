@@ -3,7 +3,8 @@
  *
  * A caller fills a `struct rpc_call` (its own memory), and channel->vt->call() takes it until `done`
  * runs on `reply_to`. In `cairn server` the channel is local: the service gets the very same struct,
- * no bytes are copied. Over the network (later) the same struct is framed, sent and answered.
+ * no bytes are copied. Over the network the same struct is framed, sent and answered: rpc_client is a
+ * channel to another process, rpc_server gives the calls of other processes to this one's channels.
  * Methods and messages: common/rpc/rpc_schema.h, metadata_messages.h, node_messages.h.
  * Thread: call() from any thread; the service moves to its own executor; done runs on reply_to.
  */
@@ -14,8 +15,18 @@
 #include "common/base/codec.h"
 #include "common/base/env.h"
 #include "common/base/error.h"
+#include "common/base/id.h"
 
 #define RPC_PAYLOADS_MAX 64
+
+#define RPC_ADDRESS_BYTES 64
+
+/* Who calls over the network, from its certificate. */
+struct rpc_peer {
+    uint8_t role;                    /* enum cluster_role; ROLE_NONE: no certificate */
+    struct node_id node;             /* zero: no certificate */
+    char address[RPC_ADDRESS_BYTES]; /* "ADDR:PORT", for logs */
+};
 
 struct rpc_call {
     /* request, set by the caller, borrowed until done */
@@ -27,6 +38,7 @@ struct rpc_call {
     struct executor *reply_to;
     void (*done)(struct rpc_call *call);
     void *data;                                 /* the caller's */
+    const struct rpc_peer *peer;                /* NULL: of this process. Valid until done */
 
     /* reply, set by the service before rpc_call_finish() */
     enum errc status;
