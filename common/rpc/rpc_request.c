@@ -11,14 +11,16 @@
 #include <stdio.h>
 
 #define PAYLOAD_OVERHEAD_BYTES 4096u     /* a buffer takes at least this */
-#define BULK_REPLY_BYTES (256u << 10)    /* what a bulk call counts for before its reply is there */
+#define BULK_REPLY_BYTES (256u << 10)    /* what a bulk call counts for before its reply is there, at least */
 #define STRANGER_BYTES_MAX (64u << 10)   /* body of a request without a certificate */
 
-static uint64_t request_weight(const struct rpc_frame_header *header, const struct rpc_method_info *info)
+static uint64_t request_weight(const struct rpc_connection *connection, const struct rpc_frame_header *header,
+                               const struct rpc_method_info *info)
 {
+    uint64_t reply = connection->reply_bytes > BULK_REPLY_BYTES ? connection->reply_bytes : BULK_REPLY_BYTES;
     uint64_t weight = sizeof(struct rpc_request) + header->head_bytes + header->payload_bytes +
                       (uint64_t)header->payload_count * PAYLOAD_OVERHEAD_BYTES;
-    return weight + (info != NULL && info->lane == RPC_LANE_BULK ? BULK_REPLY_BYTES : 0);
+    return weight + (info != NULL && info->lane == RPC_LANE_BULK ? reply : 0);
 }
 
 static void weight_set(struct rpc_request *request, uint64_t weight)
@@ -56,7 +58,7 @@ static enum errc request_admit(const struct rpc_request *request, const struct r
         return error_set(e, ERRC_UNSUPPORTED, "%s is not served here", info->name);
     }
     if (atomic_load(&server->requests) > server->limits.requests ||
-        atomic_load(&server->bytes) + request_weight(header, info) > server->limits.bytes) {
+        atomic_load(&server->bytes) + request_weight(connection, header, info) > server->limits.bytes) {
         (void)atomic_fetch_add(&server->slow_downs, 1);
         return error_set(e, ERRC_LIMIT, "slow down: too many requests in flight");
     }
@@ -81,7 +83,7 @@ struct rpc_request *request_begin(struct rpc_connection *connection, const struc
             server_refused(server, connection->peer.address, &request->call.error);
         }
     } else {
-        weight_set(request, request_weight(header, info));
+        weight_set(request, request_weight(connection, header, info));
     }
     return request;
 }
@@ -148,8 +150,11 @@ static void request_reply(struct rpc_request *request)
         weight += call->reply_payloads[i]->capacity;
     }
     weight_set(request, weight);
+    struct rpc_connection *connection = request->connection;
+    connection->reply_bytes -= connection->reply_bytes / 8;
+    connection->reply_bytes = connection->reply_bytes > weight ? connection->reply_bytes : weight;
     request->write = (struct tls_write){ .parts = request->parts, .count = call->reply_payload_count + 2, .done = on_sent };
-    connection_send(request->connection, &request->write);
+    connection_send(connection, &request->write);
 }
 
 static void on_finished(struct rpc_call *call)

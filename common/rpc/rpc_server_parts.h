@@ -59,6 +59,7 @@ struct rpc_connection {
     bool finishing;            /* reads no more requests */
     unsigned requests;         /* in flight: given to services or being answered */
     uint64_t bytes;
+    uint64_t reply_bytes;      /* of late: what a bulk call is likely to be answered with */
     struct timer clock;        /* hello deadline, then idle checks */
     uint64_t opened_ns;
     uint64_t last_ns;          /* bytes came */

@@ -201,14 +201,14 @@ void wire_world_open(struct wire_world *world, enum cluster_role role, const str
     must(loop_start(world->client_loop, &e), &e);
 }
 
-static void wake(void *data)
+void wire_wake(void *semaphore)
 {
-    (void)sem_post(data);
+    (void)sem_post(semaphore);
 }
 
 void wire_world_stop_server(struct wire_world *world, uint32_t grace_ms)
 {
-    rpc_server_stop(world->server, grace_ms, wake, &world->wake);
+    rpc_server_stop(world->server, grace_ms, wire_wake, &world->wake);
     (void)sem_wait(&world->wake);
     rpc_server_destroy(world->server);
     world->server = NULL;
@@ -245,7 +245,7 @@ void wire_client_destroy(struct rpc_client *client)
 {
     sem_t done;
     (void)sem_init(&done, 0, 0);
-    rpc_client_destroy(client, wake, &done);
+    rpc_client_destroy(client, wire_wake, &done);
     (void)sem_wait(&done);
     (void)sem_destroy(&done);
 }

@@ -61,6 +61,7 @@ struct wire_world {
 void wire_world_open(struct wire_world *world, enum cluster_role role, const struct rpc_server_limits *limits);
 void wire_world_stop_server(struct wire_world *world, uint32_t grace_ms); /* and destroys it */
 void wire_world_close(struct wire_world *world);
+void wire_wake(void *semaphore); /* posts it: a callback of stops and destroys */
 /* Answers held calls. */
 void wire_world_release(struct wire_world *world);
 unsigned wire_world_refused(struct wire_world *world, struct error *ret_last); /* how many */
