@@ -177,6 +177,9 @@ enum rpc_read_event rpc_reader_received(struct rpc_reader *reader, size_t len, s
         ASSERT(len == 0); /* a frame without a body, after its header */
         return frame_end(reader, e);
     }
+    if (len == 0) {
+        return RPC_READ_MORE; /* after a header: the body is to come */
+    }
     if (reader->stage == STAGE_SKIP) {
         reader->skip_left -= len;
         reader->stage = reader->skip_left == 0 ? STAGE_WHOLE : STAGE_SKIP;

@@ -160,13 +160,28 @@ static void on_release(struct task *task)
     (void)sem_post(&errand->done);
 }
 
-void wire_world_release(struct wire_world *world)
+static void on_sync(struct task *task)
 {
-    struct errand errand = { .task = { on_release, NULL }, .world = world };
+    (void)sem_post(&container_of(task, struct errand, task)->done);
+}
+
+static void errand_run(struct wire_world *world, void (*run)(struct task *task))
+{
+    struct errand errand = { .task = { run, NULL }, .world = world };
     (void)sem_init(&errand.done, 0, 0);
     executor_post(loop_executor(world->server_loop), &errand.task);
     (void)sem_wait(&errand.done);
     (void)sem_destroy(&errand.done);
+}
+
+void wire_world_release(struct wire_world *world)
+{
+    errand_run(world, on_release);
+}
+
+void wire_world_sync(struct wire_world *world)
+{
+    errand_run(world, on_sync);
 }
 
 /* ---- life ---- */

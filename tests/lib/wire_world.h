@@ -64,6 +64,8 @@ void wire_world_close(struct wire_world *world);
 void wire_wake(void *semaphore); /* posts it: a callback of stops and destroys */
 /* Answers held calls. */
 void wire_world_release(struct wire_world *world);
+/* Until what was posted to the server's loop so far has run. */
+void wire_world_sync(struct wire_world *world);
 unsigned wire_world_refused(struct wire_world *world, struct error *ret_last); /* how many */
 /* Until so many peers or calls were refused, at most 10 s. */
 void wire_world_await_refused(struct wire_world *world, unsigned count, struct error *ret_last);

@@ -315,6 +315,7 @@ static void graceful_stop(void **state)
     await_calls(1);
     (void)sem_init(&stopped, 0, 0);
     rpc_server_stop(world.server, 20000, wire_wake, &stopped);
+    wire_world_sync(&world);
     assert_int_equal(wire_call_once(&world, client, RPC_NODE_SHARD_STAT, "e", &e), ERRC_UNAVAILABLE);
     assert_string_equal(e.text, "shutting down");
     wire_world_release(&world);
