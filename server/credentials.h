@@ -11,6 +11,7 @@
 
 #include "common/base/env.h"
 #include "common/base/id.h"
+#include "server/text_file.h"
 
 #define ACCESS_KEY_BYTES_MIN 3
 #define ACCESS_KEY_BYTES_MAX 128
@@ -31,6 +32,10 @@ void credentials_generate(struct env *env, struct cluster_id cluster, struct cre
 
 /* Characters and lengths that keys may have: printable ASCII without spaces, and no '/' in an access key. */
 MUST_CHECK enum errc credentials_check(const char *access_key, const char *secret_key, struct error *e);
+
+/* The file's text, sealed; and back. `name` is for messages. The caller wipes the text. */
+size_t credentials_print(const struct credentials *in, char text[TEXT_FILE_BYTES_MAX]);
+MUST_CHECK enum errc credentials_parse(const char *text, const char *name, struct credentials *ret, struct error *e);
 
 /* NOT_FOUND: no file. CORRUPT: it does not hold together. FORMAT: from a newer program. */
 MUST_CHECK enum errc credentials_read(struct env *env, const char *dir, struct credentials *ret, struct error *e);

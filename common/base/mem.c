@@ -68,5 +68,7 @@ void mem_free(void *p)
 
 void mem_wipe(void *p, size_t bytes)
 {
-    explicit_bzero(p, bytes);
+    if (bytes > 0) { /* nothing may be at NULL */
+        explicit_bzero(p, bytes);
+    }
 }
