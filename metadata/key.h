@@ -28,6 +28,8 @@
  *   18 DISK             disk id
  *   19 GROUP            u32 group
  *   1a SWEEP            u32 group, u8 position
+ *   1d NODE             node id
+ *   1e TOKEN            token id
  *   1b IDENTITY         access key
  *   1c SETTING          name
  *   20 EVENT            kept free for the outbox of events
@@ -65,6 +67,8 @@ enum key_table {
     TABLE_SWEEP,
     TABLE_IDENTITY,
     TABLE_SETTING,
+    TABLE_NODE,
+    TABLE_TOKEN,
     TABLE_EVENT = 0x20,
 };
 

@@ -198,6 +198,12 @@ static enum errc dispatch(struct apply *a, const struct meta_command *cmd)
         return apply_identity_put(a, &cmd->identity_put);
     case META_CMD_SETTING_PUT:
         return apply_setting_put(a, &cmd->setting_put);
+    case META_CMD_NODE_PUT:
+        return apply_node_put(a, &cmd->node_put);
+    case META_CMD_TOKEN_PUT:
+        return apply_token_put(a, &cmd->token_put);
+    case META_CMD_TOKEN_USE:
+        return apply_token_use(a, &cmd->token_use);
     default:
         return dispatch_objects(a, cmd);
     }

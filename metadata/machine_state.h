@@ -179,6 +179,11 @@ MUST_CHECK enum errc apply_session_open(struct apply *a, const struct meta_sessi
 MUST_CHECK enum errc apply_session_reserve(struct apply *a, const struct meta_session_reserve *cmd);
 MUST_CHECK enum errc apply_session_close(struct apply *a, const struct meta_session_close *cmd);
 MUST_CHECK enum errc apply_session_check(struct apply *a, uint64_t session); /* STALE unless open */
+/* apply_node.c */
+MUST_CHECK enum errc apply_node_put(struct apply *a, const struct meta_node_put *cmd);
+MUST_CHECK enum errc apply_token_put(struct apply *a, const struct meta_token_put *cmd);
+MUST_CHECK enum errc apply_token_use(struct apply *a, const struct meta_token_use *cmd);
+/* apply_cluster.c */
 MUST_CHECK enum errc apply_disk_put(struct apply *a, const struct meta_disk_put *cmd);
 MUST_CHECK enum errc apply_group_put(struct apply *a, const struct meta_group_put *cmd);
 MUST_CHECK enum errc apply_identity_put(struct apply *a, const struct meta_identity_put *cmd);

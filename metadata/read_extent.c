@@ -210,7 +210,7 @@ enum errc read_sessions_query(struct reader *r)
 struct map_walk {
     struct reader *r;
     struct kv_iterator *it;
-    struct enc disks, groups, sweeps; /* arrays of the reply's structs, grown as bytes */
+    struct enc disks, groups, sweeps, nodes; /* arrays of the reply's structs, grown as bytes */
 };
 
 static enum errc map_take(struct map_walk *w)
@@ -230,6 +230,10 @@ static enum errc map_take(struct map_walk *w)
         struct group_record group;
         rc = record_group_decode(value, &group);
         enc_raw(&w->groups, &group.group, sizeof(group.group));
+    } else if (key.data[0] == TABLE_NODE) {
+        struct meta_node node;
+        rc = record_node_decode(value, &node);
+        enc_raw(&w->nodes, &node, sizeof(node));
     } else {
         struct slice cursor;
         struct meta_sweep sweep = { 0 };
@@ -267,26 +271,30 @@ static enum errc revision_read(struct reader *r, uint64_t *ret_revision)
     return rc;
 }
 
-/* The revision first: a map newer than its revision only costs its user a STALE. */
-enum errc read_cluster_query(struct reader *r)
+static enum errc map_walk(struct map_walk *w, enum key_table from, enum key_table to)
 {
     struct key first, end;
-    struct map_walk w = { .r = r };
-    struct meta_cluster_reply reply = { 0 };
-    enum errc rc = revision_read(r, &reply.revision);
-    key_begin(&first, TABLE_DISK);
-    key_begin(&end, TABLE_SWEEP + 1);
-    if (rc == ERRC_OK) {
-        rc = read_walk(r, &first, &end, &w.it);
-    }
+    key_begin(&first, from);
+    key_begin(&end, to);
+    enum errc rc = read_walk(w->r, &first, &end, &w->it);
     if (rc != ERRC_OK) {
         return rc;
     }
-    while (rc == ERRC_OK && r->kv->vt->iterator_valid(w.it)) {
-        rc = map_take(&w);
-        r->kv->vt->iterator_next(w.it);
+    while (rc == ERRC_OK && w->r->kv->vt->iterator_valid(w->it)) {
+        rc = map_take(w);
+        w->r->kv->vt->iterator_next(w->it);
     }
-    rc = read_walk_end(r, w.it, rc);
+    return read_walk_end(w->r, w->it, rc);
+}
+
+/* The revision first: a map newer than its revision only costs its user a STALE. */
+enum errc read_cluster_query(struct reader *r)
+{
+    struct map_walk w = { .r = r };
+    struct meta_cluster_reply reply = { 0 };
+    enum errc rc = revision_read(r, &reply.revision);
+    rc = rc == ERRC_OK ? map_walk(&w, TABLE_DISK, TABLE_SWEEP + 1) : rc;
+    rc = rc == ERRC_OK ? map_walk(&w, TABLE_NODE, TABLE_NODE + 1) : rc;
     if (rc == ERRC_OK) {
         reply.disk_count = (uint32_t)(w.disks.len / sizeof(struct meta_disk));
         reply.disks = (struct meta_disk *)(void *)w.disks.data;
@@ -294,10 +302,13 @@ enum errc read_cluster_query(struct reader *r)
         reply.groups = (struct meta_group *)(void *)w.groups.data;
         reply.sweep_count = (uint32_t)(w.sweeps.len / sizeof(struct meta_sweep));
         reply.sweeps = (struct meta_sweep *)(void *)w.sweeps.data;
+        reply.node_count = (uint32_t)(w.nodes.len / sizeof(struct meta_node));
+        reply.nodes = (struct meta_node *)(void *)w.nodes.data;
         meta_cluster_reply_encode(r->reply, &reply);
     }
     enc_free(&w.disks);
     enc_free(&w.groups);
     enc_free(&w.sweeps);
+    enc_free(&w.nodes);
     return rc;
 }

@@ -436,6 +436,46 @@ enum errc record_disk_decode(struct slice value, struct meta_disk *ret)
     return end(&dec);
 }
 
+void record_node_encode(struct enc *enc, const struct meta_node *in)
+{
+    begin(enc);
+    meta_node_encode(enc, in);
+}
+
+enum errc record_node_decode(struct slice value, struct meta_node *ret)
+{
+    struct dec dec;
+    enum errc rc = record_walk(value, &dec);
+    if (rc != ERRC_OK) {
+        return rc;
+    }
+    meta_node_decode(&dec, ret);
+    return end(&dec);
+}
+
+void record_token_encode(struct enc *enc, const struct token_record *in)
+{
+    begin(enc);
+    meta_token_encode(enc, &in->token);
+    enc_u8(enc, in->used ? 1 : 0);
+    enc_raw(enc, in->used_by, META_HASH_BYTES);
+}
+
+enum errc record_token_decode(struct slice value, struct token_record *ret)
+{
+    struct dec dec;
+    enum errc rc = record_walk(value, &dec);
+    if (rc != ERRC_OK) {
+        return rc;
+    }
+    meta_token_decode(&dec, &ret->token);
+    uint8_t used = dec_u8(&dec);
+    dec_copy(&dec, ret->used_by, META_HASH_BYTES);
+    ret->used = used == 1;
+    dec.failed = dec.failed || used > 1;
+    return end(&dec);
+}
+
 void record_group_encode(struct enc *enc, const struct group_record *in)
 {
     begin(enc);

@@ -103,6 +103,12 @@ struct group_record {
     uint64_t changed_revision; /* of the map, when a place of it last got another disk */
 };
 
+struct token_record {
+    struct meta_token token;
+    bool used;
+    uint8_t used_by[META_HASH_BYTES]; /* hash of the public key */
+};
+
 void record_counters_append(struct enc *enc, const struct machine_counters *in); /* a part of STATE */
 void record_state_encode(struct enc *enc, const struct position_record *position,
                          const struct machine_counters *counters);
@@ -137,6 +143,10 @@ void record_session_encode(struct enc *enc, const struct session_record *in);
 MUST_CHECK enum errc record_session_decode(struct slice value, struct session_record *ret);
 void record_disk_encode(struct enc *enc, const struct meta_disk *in);
 MUST_CHECK enum errc record_disk_decode(struct slice value, struct meta_disk *ret);
+void record_node_encode(struct enc *enc, const struct meta_node *in);
+MUST_CHECK enum errc record_node_decode(struct slice value, struct meta_node *ret);
+void record_token_encode(struct enc *enc, const struct token_record *in);
+MUST_CHECK enum errc record_token_decode(struct slice value, struct token_record *ret);
 void record_group_encode(struct enc *enc, const struct group_record *in);
 MUST_CHECK enum errc record_group_decode(struct slice value, struct group_record *ret);
 

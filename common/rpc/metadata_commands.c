@@ -350,6 +350,18 @@ static void small_command_encode(struct enc *enc, const struct meta_command *in)
         enc_bytes(enc, in->setting_put.name);
         enc_bytes(enc, in->setting_put.value);
         break;
+    case META_CMD_NODE_PUT:
+        meta_node_encode(enc, &in->node_put.node);
+        break;
+    case META_CMD_TOKEN_PUT:
+        meta_token_encode(enc, &in->token_put.token);
+        break;
+    case META_CMD_TOKEN_USE:
+        enc_raw(enc, in->token_use.id, sizeof(in->token_use.id));
+        enc_raw(enc, in->token_use.secret_hash, META_HASH_BYTES);
+        enc_u64(enc, in->token_use.now_ms);
+        meta_node_encode(enc, &in->token_use.node);
+        break;
     default:
         UNREACHABLE();
     }
@@ -393,6 +405,18 @@ static void small_command_decode(struct dec *dec, struct meta_command *ret)
         ret->setting_put.name = meta_bytes(dec, 256);
         ret->setting_put.value = dec_bytes(dec);
         break;
+    case META_CMD_NODE_PUT:
+        meta_node_decode(dec, &ret->node_put.node);
+        break;
+    case META_CMD_TOKEN_PUT:
+        meta_token_decode(dec, &ret->token_put.token);
+        break;
+    case META_CMD_TOKEN_USE:
+        dec_copy(dec, ret->token_use.id, sizeof(ret->token_use.id));
+        dec_copy(dec, ret->token_use.secret_hash, META_HASH_BYTES);
+        ret->token_use.now_ms = dec_u64(dec);
+        meta_node_decode(dec, &ret->token_use.node);
+        break;
     default:
         UNREACHABLE();
     }
@@ -416,6 +440,10 @@ static enum command_family family_of(uint16_t type)
     case META_CMD_GC_EXPAND:
     case META_CMD_GROUP_SWEEP:
         return FAMILY_EXTENT;
+    case META_CMD_NODE_PUT:
+    case META_CMD_TOKEN_PUT:
+    case META_CMD_TOKEN_USE:
+        return FAMILY_SMALL;
     default:
         return type >= META_CMD_BUCKET_CREATE && type <= META_CMD_SETTING_PUT ? FAMILY_SMALL : FAMILY_NONE;
     }
@@ -483,7 +511,7 @@ void meta_result_encode(struct enc *enc, const struct meta_result *in)
 enum errc meta_result_decode(struct slice bytes, struct arena *arena, struct meta_result *ret)
 {
     struct meta_input in = meta_input_of(bytes, arena);
-    *ret = (struct meta_result){ .outcome = meta_u8(&in.dec, META_INVALID) };
+    *ret = (struct meta_result){ .outcome = meta_u8(&in.dec, META_NODE_REMOVED) };
     unsigned flags = meta_u8(&in.dec, 31);
     ret->null_version = (flags & 1) != 0;
     ret->versioned = (flags & 2) != 0;

@@ -290,6 +290,49 @@ void meta_disk_decode(struct dec *dec, struct meta_disk *ret)
     dec->failed = dec->failed || ret->state < META_DISK_IN;
 }
 
+void meta_node_encode(struct enc *enc, const struct meta_node *in)
+{
+    enc_raw(enc, in->id.bytes, ID_BYTES);
+    enc_u8(enc, in->role);
+    enc_u8(enc, in->state);
+    enc_raw(enc, in->key_hash, META_HASH_BYTES);
+    enc_bytes(enc, in->address);
+    enc_bytes(enc, in->name);
+    enc_bytes(enc, in->zone);
+    enc_bytes(enc, in->rack);
+}
+
+void meta_node_decode(struct dec *dec, struct meta_node *ret)
+{
+    *ret = (struct meta_node){ 0 };
+    dec_copy(dec, ret->id.bytes, ID_BYTES);
+    ret->role = dec_u8(dec);
+    ret->state = meta_u8(dec, META_NODE_REMOVED_FOR_EVER);
+    dec_copy(dec, ret->key_hash, META_HASH_BYTES);
+    ret->address = meta_bytes(dec, META_LABEL_BYTES_MAX);
+    ret->name = meta_bytes(dec, META_LABEL_BYTES_MAX);
+    ret->zone = meta_bytes(dec, META_LABEL_BYTES_MAX);
+    ret->rack = meta_bytes(dec, META_LABEL_BYTES_MAX);
+    dec->failed = dec->failed || ret->state < META_NODE_IN;
+}
+
+void meta_token_encode(struct enc *enc, const struct meta_token *in)
+{
+    enc_raw(enc, in->id, sizeof(in->id));
+    enc_u8(enc, in->role);
+    enc_raw(enc, in->secret_hash, META_HASH_BYTES);
+    enc_u64(enc, in->expires_ms);
+}
+
+void meta_token_decode(struct dec *dec, struct meta_token *ret)
+{
+    *ret = (struct meta_token){ 0 };
+    dec_copy(dec, ret->id, sizeof(ret->id));
+    ret->role = dec_u8(dec);
+    dec_copy(dec, ret->secret_hash, META_HASH_BYTES);
+    ret->expires_ms = dec_u64(dec);
+}
+
 void meta_group_encode(struct enc *enc, const struct meta_group *in)
 {
     ASSERT(in->disk_count <= GROUP_DISKS_MAX);

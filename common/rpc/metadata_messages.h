@@ -39,6 +39,12 @@ enum meta_outcome {
     META_STALE,             /* a session, extent, epoch or record that the command names has changed: start over */
     META_EXISTS,
     META_INVALID,           /* the command contradicts itself */
+    META_TOKEN_UNKNOWN,     /* TOKEN_USE: no such token, or another secret */
+    META_TOKEN_EXPIRED,
+    META_TOKEN_USED,        /* by another key */
+    META_TOKEN_ROLE,        /* it is for another role */
+    META_NODE_TAKEN,        /* another key has this node id */
+    META_NODE_REMOVED,      /* it was removed from the cluster and does not come back under this id */
 };
 
 enum meta_versioning { META_VERSIONING_UNSET, META_VERSIONING_ENABLED, META_VERSIONING_SUSPENDED };
@@ -140,6 +146,9 @@ enum meta_command_type {
     META_CMD_IDENTITY_PUT,
     META_CMD_SETTING_PUT,
     META_CMD_GROUP_SWEEP,
+    META_CMD_NODE_PUT,
+    META_CMD_TOKEN_PUT,
+    META_CMD_TOKEN_USE,
 };
 #define META_COMMAND_VERSION 1     /* first byte of every encoded command */
 
@@ -275,6 +284,35 @@ struct meta_group_put { struct meta_group group; };  /* insert, or compare-and-s
 #define GROUP_SWEEP_MAX 256
 struct meta_group_sweep { uint32_t group; uint8_t position; struct extent_id from; uint32_t limit; };
 
+enum meta_node_state { META_NODE_IN = 1, META_NODE_DRAINING, META_NODE_MAINTENANCE, META_NODE_REMOVED_FOR_EVER };
+#define META_HASH_BYTES 32
+#define META_LABEL_BYTES_MAX 64
+struct meta_node {                  /* a process of the cluster */
+    struct node_id id;
+    uint8_t role;                   /* enum cluster_role */
+    uint8_t state;                  /* enum meta_node_state */
+    uint8_t key_hash[META_HASH_BYTES]; /* SHA-256 of the public key that it joined with */
+    struct slice address;           /* ADDR:PORT; empty for a gateway */
+    struct slice name, zone, rack;
+};
+struct meta_node_put { struct meta_node node; };     /* insert, or replace where the key is the same. NODE_TAKEN, NODE_REMOVED */
+
+struct meta_token {
+    uint8_t id[8];
+    uint8_t role;
+    uint8_t secret_hash[META_HASH_BYTES];
+    uint64_t expires_ms;            /* wall clock of the proposer */
+};
+struct meta_token_put { struct meta_token token; };
+/* Compare-and-set: the first key to use a token has it; the same key may use it again (a join whose answer was lost).
+ * On OK the node is in the map. */
+struct meta_token_use {
+    uint8_t id[8];
+    uint8_t secret_hash[META_HASH_BYTES];
+    uint64_t now_ms;                /* of the proposer */
+    struct meta_node node;          /* its role must be the token's */
+};
+
 struct meta_identity_put { struct slice access_key; struct slice record; bool remove; }; /* record: encrypted, opaque here */
 struct meta_setting_put { struct slice name; struct slice value; };
 
@@ -302,6 +340,9 @@ struct meta_command {
         struct meta_identity_put identity_put;
         struct meta_setting_put setting_put;
         struct meta_group_sweep group_sweep;
+        struct meta_node_put node_put;
+        struct meta_token_put token_put;
+        struct meta_token_use token_use;
     };
 };
 
@@ -459,6 +500,8 @@ struct meta_cluster_reply {
     struct meta_group *groups;
     uint32_t sweep_count;
     struct meta_sweep *sweeps;     /* to be worked off with META_CMD_GROUP_SWEEP */
+    uint32_t node_count;
+    struct meta_node *nodes;
 };
 struct meta_identity { struct slice access_key; struct slice record; };
 struct meta_identities_reply { uint32_t count; struct meta_identity *identities; };
@@ -506,6 +549,10 @@ void meta_checksum_encode(struct enc *enc, const struct meta_checksum *in);
 void meta_checksum_decode(struct dec *dec, struct meta_checksum *ret);
 void meta_disk_encode(struct enc *enc, const struct meta_disk *in);
 void meta_disk_decode(struct dec *dec, struct meta_disk *ret);
+void meta_node_encode(struct enc *enc, const struct meta_node *in);
+void meta_node_decode(struct dec *dec, struct meta_node *ret);
+void meta_token_encode(struct enc *enc, const struct meta_token *in);
+void meta_token_decode(struct dec *dec, struct meta_token *ret);
 void meta_group_encode(struct enc *enc, const struct meta_group *in);
 void meta_group_decode(struct dec *dec, struct meta_group *ret);
 void meta_part_ref_encode(struct enc *enc, const struct meta_part_ref *in);

@@ -357,6 +357,10 @@ void meta_cluster_reply_encode(struct enc *enc, const struct meta_cluster_reply 
         enc_u8(enc, in->sweeps[i].position);
         enc_raw(enc, in->sweeps[i].from.bytes, ID_BYTES);
     }
+    enc_uint(enc, in->node_count);
+    for (uint32_t i = 0; i < in->node_count; i++) {
+        meta_node_encode(enc, &in->nodes[i]);
+    }
 }
 
 enum errc meta_cluster_reply_decode(struct slice bytes, struct arena *arena, struct meta_cluster_reply *ret)
@@ -377,6 +381,10 @@ enum errc meta_cluster_reply_decode(struct slice bytes, struct arena *arena, str
         ret->sweeps[i].group = meta_uint32(dec);
         ret->sweeps[i].position = dec_u8(dec);
         dec_copy(dec, ret->sweeps[i].from.bytes, ID_BYTES);
+    }
+    ret->nodes = meta_array(&in, REPLY_ROWS_MAX, sizeof(*ret->nodes), ID_BYTES + 2 + META_HASH_BYTES + 4, &ret->node_count);
+    for (uint32_t i = 0; i < ret->node_count; i++) {
+        meta_node_decode(dec, &ret->nodes[i]);
     }
     return meta_input_end(&in);
 }

@@ -21,7 +21,13 @@ enum s3_error outcome_to_s3(enum meta_outcome outcome)
     case META_PRECONDITION: return S3_ERROR_PRECONDITION_FAILED;
     case META_STALE: return S3_ERROR_SERVICE_UNAVAILABLE; /* the client's retry starts over */
     case META_EXISTS: return S3_ERROR_CONDITIONAL_REQUEST_CONFLICT;
-    case META_INVALID: return S3_ERROR_INTERNAL_ERROR; /* our command contradicted itself */
+    case META_INVALID: /* our command contradicted itself */
+    case META_TOKEN_UNKNOWN: /* answers to processes that join, not to requests of S3 */
+    case META_TOKEN_EXPIRED:
+    case META_TOKEN_USED:
+    case META_TOKEN_ROLE:
+    case META_NODE_TAKEN:
+    case META_NODE_REMOVED: return S3_ERROR_INTERNAL_ERROR;
     }
     return S3_ERROR_INTERNAL_ERROR;
 }

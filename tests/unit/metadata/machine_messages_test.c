@@ -213,7 +213,9 @@ static void cluster_replies(void **state)
     struct meta_disk disk = { .state = META_DISK_IN, .bytes = 5, .path = text("/d"), .rack = text("r") };
     struct meta_group group = { .id = 1, .epoch = 2, .disk_count = 3 };
     struct meta_sweep sweep = { 1, 2, { { 3 } } };
-    struct meta_cluster_reply cluster = { 4, 1, &disk, 1, &group, 1, &sweep };
+    struct meta_node node = { .id = { { 7 } }, .role = 2, .state = META_NODE_IN, .key_hash = { 5 }, .address = text("h:1"),
+                              .name = text("n"), .zone = text("z"), .rack = text("r") };
+    struct meta_cluster_reply cluster = { 4, 1, &disk, 1, &group, 1, &sweep, 1, &node };
     meta_cluster_reply_check(&cluster);
     struct meta_identity identity = { text("a"), text("r") };
     struct meta_identities_reply identities = { 1, &identity };

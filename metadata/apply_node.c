@@ -1,0 +1,122 @@
+/*
+ * The processes of the cluster, and the tokens with which they join it.
+ */
+#include "common/base/mem.h"
+#include "metadata/machine_state.h"
+
+#include <string.h>
+
+static bool hash_equal(const uint8_t a[META_HASH_BYTES], const uint8_t b[META_HASH_BYTES])
+{
+    return memcmp(a, b, META_HASH_BYTES) == 0; /* of hashes: how far they agree tells nothing of what was hashed */
+}
+
+/* An id belongs to the key that first joined with it, for ever. */
+static enum errc node_insert(struct apply *a, const struct meta_node *node)
+{
+    struct key key;
+    struct meta_node known;
+    struct enc *value = machine_scratch(a->m);
+    key_table_raw(&key, TABLE_NODE, node->id.bytes, ID_BYTES);
+    enum errc rc = apply_get(a, &key, value);
+    if (rc == ERRC_OK) {
+        rc = record_node_decode(enc_slice(value), &known);
+        if (rc != ERRC_OK) {
+            return record_error(a->e, rc, "a node");
+        }
+        if (!hash_equal(known.key_hash, node->key_hash) || known.role != node->role) {
+            apply_outcome(a, META_NODE_TAKEN);
+            return ERRC_OK;
+        }
+        if (known.state == META_NODE_REMOVED_FOR_EVER) {
+            apply_outcome(a, META_NODE_REMOVED);
+            return ERRC_OK;
+        }
+    } else if (rc != ERRC_NOT_FOUND) {
+        return rc;
+    }
+    struct enc *record = machine_record(a->m);
+    record_node_encode(record, node);
+    apply_put(a, &key, record);
+    a->m->counters.revision++;
+    return ERRC_OK;
+}
+
+enum errc apply_node_put(struct apply *a, const struct meta_node_put *cmd)
+{
+    if (node_id_is_zero(cmd->node.id)) {
+        apply_outcome(a, META_INVALID);
+        return ERRC_OK;
+    }
+    return node_insert(a, &cmd->node);
+}
+
+static void token_record_put(struct apply *a, const struct token_record *token)
+{
+    struct key key;
+    struct enc *record = machine_record(a->m);
+    key_table_raw(&key, TABLE_TOKEN, token->token.id, sizeof(token->token.id));
+    record_token_encode(record, token);
+    apply_put(a, &key, record);
+}
+
+enum errc apply_token_put(struct apply *a, const struct meta_token_put *cmd)
+{
+    struct key key;
+    struct enc *value = machine_scratch(a->m);
+    key_table_raw(&key, TABLE_TOKEN, cmd->token.id, sizeof(cmd->token.id));
+    enum errc rc = apply_get(a, &key, value);
+    if (rc == ERRC_OK) {
+        apply_outcome(a, META_EXISTS);
+        return ERRC_OK;
+    }
+    if (rc != ERRC_NOT_FOUND) {
+        return rc;
+    }
+    const struct token_record token = { .token = cmd->token };
+    token_record_put(a, &token);
+    return ERRC_OK;
+}
+
+static enum meta_outcome token_check(const struct token_record *token, const struct meta_token_use *cmd)
+{
+    if (!hash_equal(token->token.secret_hash, cmd->secret_hash)) {
+        return META_TOKEN_UNKNOWN;
+    }
+    if (token->token.role != cmd->node.role) {
+        return META_TOKEN_ROLE;
+    }
+    if (token->used) {
+        return hash_equal(token->used_by, cmd->node.key_hash) ? META_OK : META_TOKEN_USED;
+    }
+    return cmd->now_ms < token->token.expires_ms ? META_OK : META_TOKEN_EXPIRED;
+}
+
+enum errc apply_token_use(struct apply *a, const struct meta_token_use *cmd)
+{
+    struct key key;
+    struct token_record token;
+    struct enc *value = machine_scratch(a->m);
+    key_table_raw(&key, TABLE_TOKEN, cmd->id, sizeof(cmd->id));
+    enum errc rc = apply_get(a, &key, value);
+    if (rc == ERRC_NOT_FOUND || node_id_is_zero(cmd->node.id)) {
+        apply_outcome(a, META_TOKEN_UNKNOWN);
+        return ERRC_OK;
+    }
+    rc = rc == ERRC_OK ? record_token_decode(enc_slice(value), &token) : rc;
+    if (rc != ERRC_OK) {
+        return record_error(a->e, rc, "a token");
+    }
+    enum meta_outcome outcome = token_check(&token, cmd);
+    if (outcome != META_OK) {
+        apply_outcome(a, outcome);
+        return ERRC_OK;
+    }
+    rc = node_insert(a, &cmd->node);
+    if (rc == ERRC_OK && apply_ok(a)) {
+        token.used = true;
+        memcpy(token.used_by, cmd->node.key_hash, META_HASH_BYTES);
+        token_record_put(a, &token);
+    }
+    return rc;
+}
