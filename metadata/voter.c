@@ -12,7 +12,6 @@
 
 #define QUERY_RETRY_MS 50
 #define QUERY_WAIT_NS 10000000000u /* disks are looked at every second; a move restores and replays the state */
-#define SESSION_LEASE_NS 30000000000u /* a gateway that does not renew for so long pins nothing any more */
 
 /* ---- the channel ---- */
 
@@ -153,7 +152,7 @@ static void on_renew(struct task *task)
     uint64_t id = dec_u64(&dec);
     uint64_t oldest = dec_u64(&dec);
     uint64_t now = env_now_ns(voter->env);
-    uint64_t horizon = oldest;
+    uint64_t horizon = now < voter->sessions_known_ns ? 0 : oldest;
     if (!dec_done(&dec)) {
         rpc_call_finish(call, error_set(&call->error, ERRC_CORRUPT, "malformed renewal"));
         return;
@@ -171,8 +170,9 @@ static void on_renew(struct task *task)
         rpc_call_finish(call, error_set(&call->error, ERRC_LIMIT, "too many sessions"));
         return;
     }
-    voter->sessions[voter->session_count++] = (struct voter_session){ id, oldest, now + SESSION_LEASE_NS };
+    voter->sessions[voter->session_count++] = (struct voter_session){ id, oldest, now + VOTER_SESSION_LEASE_NS };
     enc_u64(&call->reply, horizon);
+    enc_u64(&call->reply, voter->applied_index);
     rpc_call_finish(call, ERRC_OK);
 }
 

@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 
 #define VOTER_SESSIONS_MAX 1024
+#define VOTER_SESSION_LEASE_NS UINT64_C(30000000000) /* a gateway that does not renew for so long pins nothing any more */
 
 /* OUT: a DIR in service without the log. It holds the state file of every generation all the same, so that more than
  * half of the counted DIRs always know the newest one. */
@@ -130,6 +131,7 @@ struct voter {
 
     struct voter_session sessions[VOTER_SESSIONS_MAX];
     unsigned session_count;
+    uint64_t sessions_known_ns;    /* until then sessions of before this start may be alive and unknown: nothing is past */
 
     /* voter_mirror_replace, in order, each until the voter is idle */
     struct voter_replacement replacements[VOTER_DIRS_MAX];

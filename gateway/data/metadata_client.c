@@ -40,7 +40,12 @@ static enum errc renew_decode(struct meta_op *op, struct slice reply)
 {
     struct dec dec = dec_of(reply);
     op->session_horizon = dec_u64(&dec);
-    return dec_done(&dec) ? ERRC_OK : ERRC_CORRUPT;
+    uint64_t applied = dec_u64(&dec);
+    if (!dec_done(&dec)) {
+        return ERRC_CORRUPT;
+    }
+    index_saw(op->client, applied);
+    return ERRC_OK;
 }
 
 static enum errc query_decode(struct meta_op *op, struct slice r)

@@ -68,8 +68,8 @@ void meta_op_init(struct meta_op *op, struct executor *executor, struct arena *a
                   void (*done)(struct meta_op *op), void *data);
 void meta_propose(struct metadata_client *client, struct meta_op *op, const struct meta_command *command);
 void meta_query(struct metadata_client *client, struct meta_op *op, const struct meta_query *query);
-/* META_SESSION_RENEW: head and reply are two and one u64 (session, oldest index that one of its reads
- * needs, UINT64_MAX: none; reply: the oldest index that any live session needs). */
+/* META_SESSION_RENEW: head and reply are two u64 each (session, oldest index that one of its reads needs or may come to
+ * need; reply: the oldest index that any live session needs, the index that is applied now). */
 void meta_session_renew(struct metadata_client *client, struct meta_op *op, uint64_t session, uint64_t oldest);
 /* After done: drops the reply; the answer's slices end here. The op may then be used again. */
 void meta_op_release(struct meta_op *op);

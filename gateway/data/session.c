@@ -27,6 +27,9 @@ struct session {
     struct list waiters;            /* L */
     struct list reads;              /* L */
     _Atomic uint64_t horizon;
+    bool reserved;                 /* the first ids */
+    uint64_t renew_asked_ns;       /* of the renewal under way */
+    _Atomic uint64_t renewed_ns;   /* when the last good one was asked for; 0: none yet */
 
     /* on the executor */
     struct meta_op op;
@@ -153,6 +156,16 @@ static void range_add(struct session *session, uint64_t first)
 }
 
 /* A decided open, reserve or close. */
+static void renew_start(struct session *session);
+
+/* Opened: ids are reserved, and the service holds back what the session's reads may need. */
+static void open_progress(struct session *session)
+{
+    if (session->reserved && atomic_load(&session->renewed_ns) != 0) {
+        open_finish(session, ERRC_OK);
+    }
+}
+
 static void op_decided(struct session *session, uint16_t type)
 {
     const struct meta_result *result = &session->op.result;
@@ -168,10 +181,14 @@ static void op_decided(struct session *session, uint16_t type)
         session->state = SESSION_OPEN;
         session->reserving = true;
         data_lock_give(&session->lock);
+        if (!session->renew_busy) {
+            renew_start(session); /* before its first read: the service's memory must know of it */
+        }
         session_next_call(session);
     } else {
         range_add(session, result->value);
-        open_finish(session, ERRC_OK);
+        session->reserved = true;
+        open_progress(session);
     }
 }
 
@@ -253,6 +270,8 @@ static void renew_done(struct meta_op *op)
     session->renew_busy = false;
     if (op->status == ERRC_OK) {
         atomic_store(&session->horizon, op->session_horizon);
+        atomic_store(&session->renewed_ns, session->renew_asked_ns);
+        open_progress(session);
     } else if (op->status == ERRC_NOT_FOUND || op->status == ERRC_CONFLICT) {
         session_gone(session); /* closed by somebody else */
     }
@@ -265,10 +284,13 @@ static void renew_done(struct meta_op *op)
 
 static void renew_start(struct session *session)
 {
+    uint64_t oldest = session_oldest_read(session);
+    uint64_t seen = atomic_load(&session->config.meta->index_seen);
     session->renew_busy = true;
+    session->renew_asked_ns = env_now_ns(session->config.env);
     meta_op_release(&session->renew_op);
     meta_op_init(&session->renew_op, session->config.executor, NULL, renew_done, session);
-    meta_session_renew(session->config.meta, &session->renew_op, session->number, session_oldest_read(session));
+    meta_session_renew(session->config.meta, &session->renew_op, session->number, oldest < seen ? oldest : seen);
 }
 
 static void renew_run(struct task *task)
@@ -296,7 +318,7 @@ struct session *session_create(const struct session_config *config)
     data_lock_init(&session->lock);
     list_init(&session->waiters);
     list_init(&session->reads);
-    atomic_init(&session->horizon, UINT64_MAX);
+    atomic_init(&session->horizon, 0); /* nothing is known to be past yet */
     session->reserve_task.run = reserve_run;
     session->retry_timer.task.run = retry_run;
     session->renew_timer.task.run = renew_run;
@@ -353,6 +375,8 @@ bool session_alive(const struct session *session)
     struct session *own = (struct session *)(uintptr_t)session; /* the lock is no part of the value */
     data_lock_take(&own->lock);
     bool alive = own->state == SESSION_OPEN;
+    uint64_t renewed_ns = atomic_load(&own->renewed_ns);
+    alive = alive && env_now_ns(own->config.env) < renewed_ns + SESSION_LEASE_NS;
     data_lock_give(&own->lock);
     return alive;
 }

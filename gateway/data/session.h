@@ -19,6 +19,8 @@
 
 struct session;
 
+#define SESSION_LEASE_NS UINT64_C(25000000000) /* 5 s less than the service keeps a silent session's pins */
+
 struct session_config {
     struct env *env;
     struct executor *executor;     /* serial; timers run here */
@@ -36,7 +38,8 @@ void session_open(struct session *session, void (*done)(void *data, enum errc st
 void session_close(struct session *session, void (*done)(void *data, enum errc status), void *data);
 void session_destroy(struct session *session); /* never opened, or after close's done */
 uint64_t session_number(const struct session *session);
-/* False once the service said that the session is gone: streams under it are cut, nothing new begins. */
+/* False once the service said that the session is gone, or when it could not be renewed for a lease: streams under it are
+ * cut, nothing new begins. */
 bool session_alive(const struct session *session);
 
 /* ---- ids ---- */

@@ -235,6 +235,7 @@ static enum errc serve_renew(struct fake_meta *meta, struct rpc_call *call)
         return ERRC_NOT_FOUND;
     }
     enc_u64(&call->reply, meta->renew_oldest);
+    enc_u64(&call->reply, ++meta->index); /* the seal of an idle voter */
     return ERRC_OK;
 }
 

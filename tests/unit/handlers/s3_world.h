@@ -210,6 +210,7 @@ static void renew(struct rpc_call *call)
     struct dec dec = dec_of(call->head);
     (void)dec_u64(&dec); /* the session */
     enc_u64(&call->reply, dec_u64(&dec));
+    enc_u64(&call->reply, 1); /* applied */
 }
 
 static bool is_object_command(struct slice head)
@@ -312,7 +313,8 @@ static void world_data(void)
     metadata_client_init(&world.meta, &world.channel, &world.env.env, 5000);
     struct session_config session = { &world.env.env, executor, &world.meta, { { 1 } }, 1000 };
     world.session = session_create(&session);
-    struct cluster_map_config map = { &world.env.env, executor, &world.meta, { { 9 } }, &world.node.channel };
+    struct cluster_map_config map = { .env = &world.env.env, .executor = executor, .meta = &world.meta,
+                                      .cluster = { { 9 } }, .local = &world.node.channel };
     world.map = cluster_map_create(&map);
     struct data_config config = data_config_default();
     data_store_init(&world.store, &world.env.env, &config, &world.meta, world.session, world.map);
