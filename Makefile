@@ -7,7 +7,7 @@ ROUNDS ?= 200
 MINUTES ?= 10
 TARGET ?= all
 
-.PHONY: help install build serve test unit check asan tsan fuzz clients durability chaos bench clean
+.PHONY: help install build serve cluster test unit check asan tsan fuzz clients durability chaos bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -21,6 +21,9 @@ build: ## build build/release/cairn; installs nothing
 serve: install build ## install, build, start an S3 server on six directories under ./data
 	@mkdir -p $(DISKS)
 	@exec build/release/cairn server $(DISKS)
+
+cluster: install build ## install, build, start a cluster on loopback: 1 voter, 6 nodes of 2 disks, 2 gateways in 3 zones
+	@deploy/local-cluster up
 
 test: ## install, build, run every test (about a quarter of an hour on two cores)
 	@tools/install.sh build test clients

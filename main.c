@@ -23,9 +23,15 @@ static int version_run(int argc, char **argv);
 
 static const struct command commands[] = {
     { "server", "store and serve objects on the given directories: the whole system in one process", server_run },
+    { "cluster", "make a new cluster of several machines", cluster_run },
+    { "metadata", "run a voter of a cluster's metadata service", metadata_run },
+    { "storage-node", "keep a cluster's shards on this machine's disks", storage_node_run },
+    { "gateway", "serve S3 from a cluster", gateway_run },
     { "status", "show what a running server stores, and what is degraded", admin_status_run },
     { "disk", "list disks; adopt an empty directory in place of a lost one", admin_disk_run },
     { "bucket", "list buckets with their counters", admin_bucket_run },
+    { "node", "list the processes of a cluster", admin_node_run },
+    { "token", "make a one-time token with which a process joins a cluster", admin_token_run },
     { "explain", "show where an object's shards lie and whether they are whole", admin_explain_run },
     { "bench", "generate S3 load and report throughput and latencies", bench_main },
     { "version", "print the version", version_run },
@@ -39,7 +45,7 @@ static void usage_print(FILE *out)
                        "Cairn is an S3-compatible object store that keeps erasure-coded objects on your own disks.\n\n"
                        "Commands:\n");
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
-        (void)fprintf(out, "  %-9s %s\n", commands[i].name, commands[i].summary);
+        (void)fprintf(out, "  %-12s %s\n", commands[i].name, commands[i].summary);
     }
     (void)fprintf(out, "\n'cairn COMMAND --help' explains a command.\n"
                        "First steps:  cairn server ./disk1 ./disk2 ./disk3 ./disk4 ./disk5 ./disk6\n"

@@ -29,6 +29,9 @@ unsigned admin_status(const struct admin_query *query, json_t **ret_json, struct
 unsigned admin_disks(const struct admin_query *query, json_t **ret_json, struct error *e);
 unsigned admin_buckets(const struct admin_query *query, json_t **ret_json, struct error *e);
 unsigned admin_explain(const struct admin_query *query, json_t **ret_json, struct error *e);
+/* admin_cluster.c; of clusters only */
+unsigned admin_nodes(const struct admin_query *query, json_t **ret_json, struct error *e);
+unsigned admin_token_create(const struct admin_query *query, json_t **ret_json, struct error *e);
 unsigned admin_disk_replace(const struct admin_query *query, json_t **ret_json, struct error *e);
 
 #endif

@@ -2,6 +2,7 @@
 #include "gateway/s3/s3_time.h"
 #include "server/admin_api.h"
 #include "server/admin_strength.h"
+#include "server/cluster.h"
 #include "server/server.h"
 #include "common/rpc/rpc_schema.h"
 #include "server/server_background.h"
@@ -75,13 +76,17 @@ static enum errc disks_json(struct server *server, json_t *disks, struct error *
     const struct meta_query query = { .type = META_QRY_CLUSTER };
     const struct node_disk_status all = { 0 };
     struct enc head = ENC_INIT;
+    struct enc heard = ENC_INIT;
     struct node_disk_status_reply *reply = mem_zalloc(sizeof(*reply));
     arena_init(&arena, STATUS_ARENA_BYTES);
     node_disk_status_encode(&head, &all);
     struct rpc_call call = { .method = RPC_NODE_DISK_STATUS, .head = enc_slice(&head) };
-    enum errc rc = wait_call(node_channel(server->node), server->completions, &call);
-    if (rc == ERRC_OK) {
-        rc = node_disk_status_reply_decode(enc_slice(&call.reply), reply);
+    enum errc rc = ERRC_OK;
+    if (server->node == NULL) {
+        cluster_disks(server, reply, &heard); /* as the nodes said last */
+    } else {
+        rc = wait_call(node_channel(server->node), server->completions, &call);
+        rc = rc == ERRC_OK ? node_disk_status_reply_decode(enc_slice(&call.reply), reply) : rc;
     }
     if (rc != ERRC_OK) {
         (void)error_set(e, rc, "the storage node does not answer: %s", errc_text(rc));
@@ -97,6 +102,7 @@ static enum errc disks_json(struct server *server, json_t *disks, struct error *
     }
     rpc_call_release(&call);
     enc_free(&head);
+    enc_free(&heard);
     mem_free(reply);
     arena_done(&arena);
     return rc;
@@ -176,6 +182,7 @@ static void status_fill(struct server *server, const struct meta_status *status,
     number_set(json, "metadata_replicas_behind", voter.replicas_behind);
     number_set(json, "metadata_index", voter.applied_index);
     number_set(json, "gc_items", status->gc_items);
+    number_set(json, "placement_groups", cluster_map_group_count(server->map));
     (void)json_object_set_new(json, "repair", repair_json(server, strength));
     (void)json_object_set_new(json, "mirrors", server_mirrors_json(server));
 }
@@ -253,6 +260,9 @@ unsigned admin_buckets(const struct admin_query *query, json_t **ret_json, struc
 
 unsigned admin_disk_replace(const struct admin_query *query, json_t **ret_json, struct error *e)
 {
+    if (query->server->node == NULL) {
+        return server_fail(e, 501, "this version replaces disks of 'cairn server' only, not of a cluster");
+    }
     const char *path = json_string_value(json_object_get(query->body, "path"));
     const char *for_disk = json_string_value(json_object_get(query->body, "for"));
     struct disk_id added;

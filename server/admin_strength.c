@@ -1,6 +1,7 @@
 #include "server/admin_strength.h"
 
 #include "server/server.h"
+#include "server/server_steps.h"
 
 #include <string.h>
 
@@ -9,7 +10,7 @@
 
 static bool disk_is_up(struct server *server, struct disk_id id)
 {
-    enum disk_state state = node_disk_state(server->node, id);
+    enum disk_state state = server_disk_state(server, id);
     return state == DISK_ONLINE || state == DISK_FULL;
 }
 

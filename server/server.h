@@ -46,7 +46,8 @@ struct server {
     struct executor *completions;      /* serial: done of waited calls, background workers */
     struct executor *admin_jobs;       /* serial, may block */
 
-    struct voter *voter;
+    struct cluster *cluster;           /* NULL in `cairn server`, which is alone (cluster.h) */
+    struct voter *voter;               /* NULL where this process has no such role, like node and gateway */
     struct node *node;
     struct metadata_client meta;
     struct cluster_map *map;

@@ -31,11 +31,18 @@ struct notice {
     struct server_background *background;
 };
 
+static void workers_kick(struct server_background *background)
+{
+    if (background->repair != NULL) {
+        repair_worker_kick(background->repair);
+        gc_worker_kick(background->gc);
+    }
+}
+
 static void notice_run(struct task *task)
 {
     struct notice *notice = container_of(task, struct notice, task);
-    repair_worker_kick(notice->background->repair);
-    gc_worker_kick(notice->background->gc);
+    workers_kick(notice->background);
     mem_free(notice);
 }
 
@@ -43,7 +50,9 @@ static void notice_run(struct task *task)
 static void on_missing(void *data)
 {
     struct server_background *background = data;
-    repair_worker_kick(background->repair);
+    if (background->repair != NULL) {
+        repair_worker_kick(background->repair);
+    }
 }
 
 struct start_workers {
@@ -64,11 +73,13 @@ static void workers_start(struct task *task)
                                                .node = server->node_id };
     const struct suspect_queue_config suspects = { .store = &server->store, .executor = background->executor,
                                                    .on_missing = on_missing, .data = background };
-    background->gc = gc_worker_start(&gc);
-    background->repair = repair_worker_start(&repair);
+    if (server->voter != NULL) { /* one collector and one repairer in a cluster */
+        background->gc = gc_worker_start(&gc);
+        background->repair = repair_worker_start(&repair);
+        background->poll = server_poll_start(server);
+    }
     background->sweep = orphan_sweep_start(&sweep);
     background->suspects = suspect_queue_start(&suspects);
-    background->poll = server_poll_start(server);
     server->store.repair = suspect_queue_hook(background->suspects); /* before the first reader */
     waiter_wake(&start->waiter, ERRC_OK);
 }
@@ -124,6 +135,10 @@ void background_view(struct server_background *background, struct server_poll_vi
 
 void background_progress(struct server_background *background, struct background_progress *ret_progress)
 {
+    if (background->repair == NULL) {
+        *ret_progress = (struct background_progress){ .swept_shards = orphan_sweep_freed(background->sweep) };
+        return;
+    }
     struct repair_progress repair = repair_worker_progress(background->repair);
     uint64_t now = env_now_ns(background->server->env);
     (void)pthread_mutex_lock(&background->rate_lock);
@@ -171,11 +186,13 @@ static void workers_stop(struct task *task)
 {
     struct stop_workers *stop = container_of(task, struct stop_workers, task);
     struct server_background *background = stop->background;
-    stop->left = 4;
-    gc_worker_stop(background->gc, on_stopped, stop);
-    repair_worker_stop(background->repair, on_stopped, stop);
+    stop->left = background->repair != NULL ? 4 : 1;
+    if (background->repair != NULL) {
+        gc_worker_stop(background->gc, on_stopped, stop);
+        repair_worker_stop(background->repair, on_stopped, stop);
+        server_poll_stop(background->poll, on_stopped, stop);
+    }
     orphan_sweep_stop(background->sweep, on_stopped, stop);
-    server_poll_stop(background->poll, on_stopped, stop);
 }
 
 void background_stop(struct server_background *background)

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
@@ -49,16 +50,17 @@ static void signals_serve(struct server *server, const sigset_t *set)
     }
 }
 
-int server_run(int argc, char **argv)
+static int command_run(enum server_command command, int argc, char **argv)
 {
     struct server_options options;
     struct error e = ERROR_INIT;
-    if (server_options_parse(argc, argv, &options, &e) != ERRC_OK) {
-        (void)fprintf(stderr, "cairn server: %s\nTry 'cairn server --help'.\n", e.text);
+    const char *name = server_command_name(command);
+    if (server_options_parse(command, argc, argv, &options, &e) != ERRC_OK) {
+        (void)fprintf(stderr, "cairn %s: %s\nTry 'cairn %s --help'.\n", name, e.text, name);
         return EXIT_USAGE;
     }
     if (options.help) {
-        server_options_help();
+        server_options_help(command);
         return 0;
     }
     sigset_t set;
@@ -67,9 +69,42 @@ int server_run(int argc, char **argv)
     signals_block(&set);
     struct server *server = NULL;
     if (server_start(&options, &server, &e) != ERRC_OK) {
-        (void)fprintf(stderr, "cairn server: %s\n", e.text);
+        (void)fprintf(stderr, "cairn %s: %s\n", name, e.text);
         return EXIT_FAILED;
     }
-    signals_serve(server, &set);
+    if (command != SERVER_CLUSTER_INIT) {
+        signals_serve(server, &set);
+    }
     return server_stop(server) == ERRC_OK ? 0 : EXIT_FAILED;
+}
+
+int server_run(int argc, char **argv)
+{
+    return command_run(SERVER_ALL, argc, argv);
+}
+
+int metadata_run(int argc, char **argv)
+{
+    return command_run(SERVER_METADATA, argc, argv);
+}
+
+int storage_node_run(int argc, char **argv)
+{
+    return command_run(SERVER_STORAGE_NODE, argc, argv);
+}
+
+int gateway_run(int argc, char **argv)
+{
+    return command_run(SERVER_GATEWAY, argc, argv);
+}
+
+int cluster_run(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], "init") == 0) {
+        return command_run(SERVER_CLUSTER_INIT, argc - 1, argv + 1);
+    }
+    bool help = argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0);
+    (void)fprintf(help ? stdout : stderr, "Usage: cairn cluster init --data DIR --listen ADDR:PORT [OPTION]...\n"
+                                          "'cairn cluster init --help' explains it.\n");
+    return help ? 0 : EXIT_USAGE;
 }

@@ -27,7 +27,7 @@ static enum errc propose(struct server *server, const struct meta_command *comma
     return rc;
 }
 
-static enum errc class_record(struct server *server, struct error *e)
+enum errc server_class_record(struct server *server, struct error *e)
 {
     const uint8_t value[2] = { server->class_k, server->class_m };
     const struct meta_command command = { .type = META_CMD_SETTING_PUT,
@@ -104,7 +104,7 @@ enum errc server_class_settle(struct server *server, struct error *e)
         LOG_INFO(log_event("erasure_changed"), log_u64("k", server->class_k), log_u64("m", server->class_m),
                  log_text("note", "holds for new buckets only"));
     }
-    return recorded && !changed ? ERRC_OK : class_record(server, e);
+    return recorded && !changed ? ERRC_OK : server_class_record(server, e);
 }
 
 static const struct meta_disk *disk_find(const struct meta_cluster_reply *map, struct disk_id id)
@@ -175,8 +175,26 @@ static enum errc group_put(struct server *server, const struct disk_id *disks, c
     return propose(server, &command, "making a placement group", e);
 }
 
-/* Every disk that is IN gets into a group as wide as the code (or as all disks). */
-static enum errc groups_make(struct server *server, const struct meta_cluster_reply *map, struct error *e)
+/* Disks of one zone, rack or node far apart. */
+static void disks_order(const struct meta_cluster_reply *map, struct disk_id *disks, unsigned count)
+{
+    struct placement_disk *placed = mem_zalloc((count + 1u) * sizeof(*placed));
+    struct disk_id *before = mem_zalloc((count + 1u) * sizeof(*before));
+    uint16_t order[SERVER_DIRS_MAX];
+    memcpy(before, disks, count * sizeof(*before));
+    for (unsigned i = 0; i < count; i++) {
+        const struct meta_disk *disk = disk_find(map, disks[i]);
+        placed[i] = (struct placement_disk){ disk->node, disk->zone, disk->rack };
+    }
+    placement_order(placed, count, order);
+    for (unsigned i = 0; i < count; i++) {
+        disks[i] = before[order[i]];
+    }
+    mem_free(placed);
+    mem_free(before);
+}
+
+enum errc server_groups_make(struct server *server, const struct meta_cluster_reply *map, struct error *e)
 {
     struct disk_id disks[SERVER_DIRS_MAX];
     bool grouped[SERVER_DIRS_MAX];
@@ -191,6 +209,12 @@ static enum errc groups_make(struct server *server, const struct meta_cluster_re
         next_id = map->groups[i].id >= next_id ? map->groups[i].id + 1 : next_id;
     }
     unsigned width = (unsigned)server->class_k + server->class_m;
+    if (server->cluster != NULL && count < width) {
+        return ERRC_OK; /* more nodes are to come */
+    }
+    if (server->cluster != NULL) {
+        disks_order(map, disks, count);
+    }
     width = width < count ? width : count;
     for (unsigned i = 0; i < count; i++) {
         grouped[i] = disk_is_grouped(map, disks[i], width);
@@ -241,7 +265,7 @@ static enum errc dirs_register(struct server *server, const struct meta_cluster_
 enum errc server_disks_register(struct server *server, struct error *e)
 {
     enum errc rc = with_map(server, dirs_register, e);
-    return rc == ERRC_OK ? with_map(server, groups_make, e) : rc;
+    return rc == ERRC_OK ? with_map(server, server_groups_make, e) : rc;
 }
 
 /* ---- replacement ---- */

@@ -9,6 +9,7 @@
 #include "server/data_dir.h"
 #include "storage-node/node.h"
 
+struct meta_cluster_reply;
 struct server;
 
 /*
@@ -19,6 +20,11 @@ MUST_CHECK enum errc server_class_check(struct server *server, struct error *e);
 
 /* Reads the recorded code (class_k, class_m), or records the asked or default one. `first`: nothing is recorded yet. */
 MUST_CHECK enum errc server_class_settle(struct server *server, struct error *e);
+/* Records server->class_k and class_m for later starts. */
+MUST_CHECK enum errc server_class_record(struct server *server, struct error *e);
+/* Every disk that is IN gets into a group as wide as the code (or as all disks). Of a cluster: not before there are as many
+ * disks as the code is wide. */
+MUST_CHECK enum errc server_groups_make(struct server *server, const struct meta_cluster_reply *map, struct error *e);
 /* Puts every DIR with a superblock into the map (new id, or a changed path), and makes the groups that are
  * missing. Refuses a disk that was replaced. */
 MUST_CHECK enum errc server_disks_register(struct server *server, struct error *e);

@@ -10,6 +10,8 @@
 #include "common/base/mem.h"
 #include "common/io/log.h"
 #include "server/admin_api.h"
+#include "server/cluster.h"
+#include "server/server_steps.h"
 #include "server/server.h"
 #include "server/server_background.h"
 #include "server/server_disks.h"
@@ -26,7 +28,7 @@
 
 /* ---- step 0: what can be refused before a DIR is touched ---- */
 
-static enum errc start_tls(struct server *server, struct error *e)
+enum errc server_step_tls(struct server *server, struct error *e)
 {
     const struct server_options *options = &server->options;
     return options->tls_cert == NULL ? ERRC_OK : http_tls_open(options->tls_cert, options->tls_key, &server->tls, e);
@@ -71,7 +73,7 @@ static enum errc credentials_find(struct server *server, struct error *e)
 }
 
 /* Keys given in the environment: taken at the first start, rotated to later. */
-static enum errc credentials_from_environment(struct server *server, bool *ret_changed, struct error *e)
+enum errc server_credentials_from_environment(struct server *server, bool *ret_changed, struct error *e)
 {
     const char *access_key = getenv("CAIRN_ROOT_ACCESS_KEY");
     const char *secret_key = getenv("CAIRN_ROOT_SECRET_KEY");
@@ -117,7 +119,7 @@ static enum errc start_credentials_first(struct server *server, struct error *e)
     bool given = false;
     env_random(server->env, server->dirs.cluster.bytes, ID_BYTES);
     credentials_generate(server->env, server->dirs.cluster, &server->credentials);
-    enum errc rc = credentials_from_environment(server, &given, e);
+    enum errc rc = server_credentials_from_environment(server, &given, e);
     for (unsigned i = 0; i < server->dirs.count && rc == ERRC_OK; i++) {
         rc = data_dir_prepare(server->env, &server->dirs.dirs[i], e);
         env_random(server->env, server->dirs.dirs[i].disk.bytes, ID_BYTES);
@@ -132,7 +134,7 @@ static enum errc start_credentials_again(struct server *server, struct error *e)
 {
     bool rotated = false;
     enum errc rc = credentials_find(server, e);
-    rc = rc == ERRC_OK ? credentials_from_environment(server, &rotated, e) : rc;
+    rc = rc == ERRC_OK ? server_credentials_from_environment(server, &rotated, e) : rc;
     if (rc == ERRC_OK && rotated) {
         server->credentials.generation++;
         rc = credentials_store(server, e);
@@ -173,6 +175,25 @@ bool server_identity_find(void *data, struct slice access_key, struct auth_ident
     return true;
 }
 
+/* ---- what more than one process may be asked for ---- */
+
+enum disk_state server_disk_state(struct server *server, struct disk_id disk)
+{
+    if (server->node != NULL) {
+        return node_disk_state(server->node, disk);
+    }
+    struct node_disk_status_reply *reply = mem_zalloc(sizeof(*reply));
+    struct enc text = ENC_INIT;
+    enum disk_state state = DISK_ABSENT;
+    cluster_disks(server, reply, &text);
+    for (uint32_t i = 0; i < reply->count; i++) {
+        state = disk_id_equal(reply->entries[i].disk, disk) ? (enum disk_state)reply->entries[i].state : state;
+    }
+    enc_free(&text);
+    mem_free(reply);
+    return state;
+}
+
 /* ---- step 1: directories ---- */
 
 static enum errc start_dirs(struct server *server, struct error *e)
@@ -202,7 +223,7 @@ static enum errc start_dirs(struct server *server, struct error *e)
 
 /* ---- step 3: metadata ---- */
 
-static enum errc start_executors(struct server *server, struct error *e)
+enum errc server_step_executors(struct server *server, struct error *e)
 {
     struct env *env = server->env;
     (void)e;
@@ -214,7 +235,7 @@ static enum errc start_executors(struct server *server, struct error *e)
 }
 
 /* On the voter's executor, or on the main thread during start-up. */
-static void on_voter_event(void *data, const char *event, const char *path, const char *text)
+void server_on_voter_event(void *data, const char *event, const char *path, const char *text)
 {
     (void)data;
     LOG_WARN(log_event(event), log_text("path", path), log_text("reason", text));
@@ -238,7 +259,7 @@ static enum errc start_voter(struct server *server, struct error *e)
         .query_pool = server->query_pool, .cluster = server->dirs.cluster, .dir_count = count, .dirs = dirs,
         .mirrors_wanted = wanted, .bootstrap = server->first_start,
         .start_without_count = server->options.start_without_count, .start_without = server->options.start_without,
-        .on_event = on_voter_event,
+        .on_event = server_on_voter_event,
     };
     enum errc rc = voter_open(&config, &server->voter, e);
     if (rc == ERRC_OK) {
@@ -272,7 +293,7 @@ void server_disk_path(struct server *server, struct disk_id disk, char ret_path[
     (void)pthread_mutex_unlock(&server->dirs_lock);
 }
 
-static const char *disk_state_text(enum disk_state state)
+const char *server_disk_state_text(enum disk_state state)
 {
     return state == DISK_ONLINE ? "online" : state == DISK_FULL ? "full" : state == DISK_FENCED ? "fenced" : "absent";
 }
@@ -290,7 +311,7 @@ static void on_disk_state(void *data, struct disk_id disk, enum disk_state state
         voter_mirror_failed(server->voter, disk, reason);
     } else {
         LOG_INFO(log_event("disk_state"), log_text("path", path), log_text("disk", id),
-                 log_text("state", disk_state_text(state)));
+                 log_text("state", server_disk_state_text(state)));
     }
     cluster_map_disk_state(server->map, disk, (uint8_t)state, 0, 0);
     struct server_background *background = atomic_load(&server->background);
@@ -314,7 +335,7 @@ static void on_corrupt(void *data, struct disk_id disk, struct extent_id extent,
 }
 
 /* Waits until each disk has said what became of it; a disk that does not answer in time is simply not there yet. */
-static void disks_await(struct server *server)
+void server_disks_await(struct server *server)
 {
     uint64_t deadline_ns = env_now_ns(server->env) + (uint64_t)DISK_START_TIMEOUT_MS * 1000000;
     for (unsigned i = 0; i < server->dirs.count; i++) {
@@ -347,8 +368,8 @@ static enum errc start_node(struct server *server, struct error *e)
     server->map = cluster_map_create(&map);
     enum errc rc = node_open(&node, &server->node, e);
     if (rc == ERRC_OK) {
-        cluster_map_add_node(server->map, server->node_id, node_channel(server->node));
-        disks_await(server);
+        cluster_map_set_node(server->map, server->node_id, node_channel(server->node));
+        server_disks_await(server);
     }
     return rc;
 }
@@ -412,7 +433,7 @@ static enum errc start_joins(struct server *server, struct error *e)
             joined[i] = rc == ERRC_OK;
         }
     }
-    disks_await(server);
+    server_disks_await(server);
     for (unsigned i = 0; i < server->dirs.count && rc == ERRC_OK; i++) {
         if (joined[i]) { /* a metadata mirror from now on, where one is wanted */
             const struct data_dir *dir = &server->dirs.dirs[i];
@@ -427,18 +448,20 @@ static void on_refreshed(void *data, enum errc status)
     waiter_wake(data, status);
 }
 
+enum errc server_map_await(struct server *server, struct error *e)
+{
+    struct waiter waiter;
+    waiter_init(&waiter);
+    cluster_map_refresh(server->map, on_refreshed, &waiter);
+    enum errc rc = waiter_wait(&waiter);
+    return rc == ERRC_OK ? rc : error_set(e, rc, "reading the cluster map: %s", errc_text(rc));
+}
+
 static enum errc start_map(struct server *server, struct error *e)
 {
     enum errc rc = server_class_settle(server, e);
     rc = rc == ERRC_OK ? server_disks_register(server, e) : rc;
-    if (rc != ERRC_OK) {
-        return rc;
-    }
-    struct waiter waiter;
-    waiter_init(&waiter);
-    cluster_map_refresh(server->map, on_refreshed, &waiter);
-    rc = waiter_wait(&waiter);
-    return rc == ERRC_OK ? rc : error_set(e, rc, "reading the cluster map: %s", errc_text(rc));
+    return rc == ERRC_OK ? server_map_await(server, e) : rc;
 }
 
 /* ---- step 7: session and background work ---- */
@@ -466,7 +489,7 @@ static void session_destroy_there(void *data)
     session_destroy(data);
 }
 
-static enum errc start_session(struct server *server, struct error *e)
+enum errc server_step_session(struct server *server, struct error *e)
 {
     const struct session_config config = { .env = server->env, .executor = server->completions, .meta = &server->meta,
                                            .node = server->node_id };
@@ -511,15 +534,13 @@ static void on_access(void *data, const struct gateway_access *access)
                log_text("peer", access->peer));
 }
 
-static enum errc start_gateway(struct server *server, struct error *e)
+enum errc server_step_gateway(struct server *server, struct error *e)
 {
     const struct server_options *options = &server->options;
     for (unsigned i = 0; i < options->domain_count; i++) {
         server->domains[i] = slice_str(options->domains[i]);
     }
     server->s3_config = (struct s3_config){ server->domains, options->domain_count, slice_str(options->region) };
-    server->admin_auth = (struct auth_config){ .identities = { server_identity_find, server },
-                                               .region = server->s3_config.region, .any_region = true };
     struct gateway_config config = {
         .env = server->env, .store = &server->store, .s3 = server->s3_config,
         .identities = { server_identity_find, server }, .any_region = options->any_region,
@@ -528,7 +549,6 @@ static enum errc start_gateway(struct server *server, struct error *e)
     };
     key_derive(server, "version id", config.version_key, sizeof(config.version_key));
     key_derive(server, "list token", config.token_key, sizeof(config.token_key));
-    server->version_cipher = block_cipher_create(config.version_key);
     server->gateway = gateway_create(&config);
     mem_wipe(config.version_key, sizeof(config.version_key));
     mem_wipe(config.token_key, sizeof(config.token_key));
@@ -537,7 +557,7 @@ static enum errc start_gateway(struct server *server, struct error *e)
 
 /* ---- step 9: listeners ---- */
 
-static enum errc loops_start(struct server *server, struct error *e)
+enum errc server_step_loops(struct server *server, struct error *e)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     unsigned count = server->options.threads > 0 ? server->options.threads : cores > 0 ? (unsigned)cores : 1;
@@ -554,18 +574,34 @@ static enum errc loops_start(struct server *server, struct error *e)
     return rc == ERRC_OK ? loop_start(server->admin_loop, e) : rc;
 }
 
-static enum errc start_listeners(struct server *server, struct error *e)
+/* Voters have no gateway, and answer admin verbs all the same. */
+static void admin_prepare(struct server *server)
+{
+    uint8_t key[GATEWAY_VERSION_KEY_BYTES];
+    server->s3_config.region = slice_str(server->options.region);
+    server->admin_auth = (struct auth_config){ .identities = { server_identity_find, server },
+                                               .region = server->s3_config.region, .any_region = true };
+    key_derive(server, "version id", key, sizeof(key));
+    server->version_cipher = block_cipher_create(key);
+    mem_wipe(key, sizeof(key));
+}
+
+enum errc server_step_admin(struct server *server, struct error *e)
 {
     const struct server_options *options = &server->options;
+    admin_prepare(server);
     enum errc rc = http_admin_create(server->admin_loop, options->admin_listen.host, options->admin_listen.port,
                                      server->tls, &server->admin, e);
     if (rc == ERRC_OK) {
         admin_api_register(server, server->admin);
         rc = http_admin_start(server->admin, e);
     }
-    if (rc != ERRC_OK) {
-        return rc;
-    }
+    return rc;
+}
+
+enum errc server_step_front(struct server *server, struct error *e)
+{
+    const struct server_options *options = &server->options;
     const struct http_front_options front = {
         .env = server->env, .loops = server->loops, .loop_count = server->loop_count,
         .address = options->s3_listen.host, .port = options->s3_listen.port, .tls = server->tls,
@@ -606,16 +642,24 @@ static void banner_print(const struct server *server)
 
 enum errc server_start(const struct server_options *options, struct server **ret_server, struct error *e)
 {
-    static enum errc (*const steps[])(struct server *server, struct error *e) = {
-        start_tls, start_ports, start_dirs, start_credentials, start_executors, start_voter, start_format, start_node,
-        start_joins, start_map, start_session, loops_start, start_gateway, start_listeners,
+    static const server_step alone[] = {
+        server_step_tls, start_ports, start_dirs, start_credentials, server_step_executors, start_voter, start_format,
+        start_node, start_joins, start_map, server_step_session, server_step_loops, server_step_gateway, server_step_admin,
+        server_step_front, NULL,
     };
     struct server *server = mem_zalloc(sizeof(*server));
     server->env = env_real();
     server->options = *options;
     (void)pthread_mutex_init(&server->dirs_lock, NULL);
+    const server_step *steps = alone;
+    if (options->command != SERVER_ALL) {
+        server->cluster = mem_zalloc(sizeof(*server->cluster));
+        server->cluster->server = server;
+        (void)pthread_mutex_init(&server->cluster->guard, NULL);
+        steps = cluster_steps(options->command);
+    }
     enum errc rc = ERRC_OK;
-    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]) && rc == ERRC_OK; i++) {
+    for (size_t i = 0; steps[i] != NULL && rc == ERRC_OK; i++) {
         rc = steps[i](server, e);
     }
     if (rc != ERRC_OK) {
@@ -625,7 +669,11 @@ enum errc server_start(const struct server_options *options, struct server **ret
         return rc;
     }
     atomic_store(&server->ready, true);
-    banner_print(server);
+    if (server->cluster != NULL) {
+        cluster_banner_print(server);
+    } else {
+        banner_print(server);
+    }
     *ret_server = server;
     return ERRC_OK;
 }
@@ -717,6 +765,9 @@ enum errc server_stop(struct server *server)
 {
     atomic_store(&server->ready, false);
     stop_listeners(server);
+    if (server->cluster != NULL) {
+        cluster_stop_port(server);
+    }
     executor_end(server->admin_jobs);
     for (unsigned i = 0; i < server->loop_count; i++) {
         loop_stop(server->loops[i]);
@@ -728,8 +779,14 @@ enum errc server_stop(struct server *server)
     }
     gateway_destroy(server->gateway);
     stop_services(server);
+    if (server->cluster != NULL) {
+        cluster_clients_end(server);
+    }
     if (server->map != NULL) {
         cluster_map_destroy(server->map);
+    }
+    if (server->cluster != NULL) {
+        cluster_free(server);
     }
     executor_end(server->query_pool);
     executor_end(server->meta_executor);

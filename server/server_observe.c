@@ -3,6 +3,7 @@
 #include "common/base/mem.h"
 #include "server/server.h"
 #include "server/server_background.h"
+#include "server/server_steps.h"
 
 #include <stdarg.h>
 #include <stddef.h>
@@ -90,7 +91,7 @@ static void disks_write(struct server *server, const struct server_poll_view *vi
         const char *name = writable ? "cairn_disk_writable" : "cairn_disk_up";
         family(text, name, "gauge", writable ? "1 while the disk takes writes." : "1 while the disk takes reads.");
         for (unsigned i = 0; i < count; i++) {
-            enum disk_state state = node_disk_state(server->node, disks[i].id);
+            enum disk_state state = server_disk_state(server, disks[i].id);
             if (disks[i].map_state != META_DISK_REMOVED) {
                 id_hex(disks[i].id.bytes, id);
                 line(text, "%s{disk=\"%s\"} %d", name, id, state == DISK_ONLINE || (!writable && state == DISK_FULL));
@@ -189,11 +190,15 @@ void server_metrics_write(struct server *server, struct enc *text)
     family(text, "cairn_build_info", "gauge", "Version of the program.");
     line(text, "cairn_build_info{version=\"%s\"} 1", CAIRN_VERSION);
     single(text, "cairn_ready", "gauge", "1 while requests are served.", atomic_load(&server->ready) ? 1 : 0);
-    gateway_metrics_write(server->gateway, text);
+    if (server->gateway != NULL) {
+        gateway_metrics_write(server->gateway, text);
+    }
     front_write(server, text);
-    disks_write(server, view, text);
-    metadata_write(server, text);
-    stored_write(view, text);
+    if (server->voter != NULL) {
+        disks_write(server, view, text);
+        metadata_write(server, text);
+        stored_write(view, text);
+    }
     data_write(server, text);
     mem_free(view);
 }

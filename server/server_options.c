@@ -2,6 +2,7 @@
 
 #include "common/base/assert.h"
 #include "common/base/extent.h"
+#include "common/rpc/cluster_messages.h"
 #include "common/rpc/metadata_messages.h"
 
 #include <arpa/inet.h>
@@ -12,6 +13,7 @@
 typedef enum errc (*option_apply)(struct server_options *options, const char *value, struct error *e);
 
 struct option_row {
+    unsigned commands;    /* enum server_command, or-ed */
     const char *name;
     const char *argument; /* NULL: a switch */
     const char *help;     /* NULL: not shown, for tools/bench only */
@@ -50,6 +52,88 @@ enum errc server_address_parse(const char *text, struct server_address *ret_addr
     }
     *ret_address = address;
     return ERRC_OK;
+}
+
+void server_address_text(const struct server_address *address, char ret_text[SERVER_ADDRESS_TEXT_BYTES])
+{
+    bool v6 = strchr(address->host, ':') != NULL;
+    (void)snprintf(ret_text, SERVER_ADDRESS_TEXT_BYTES, "%s%s%s:%u", v6 ? "[" : "", address->host, v6 ? "]" : "",
+                   address->port);
+}
+
+static enum errc apply_data(struct server_options *options, const char *value, struct error *e)
+{
+    if (*value == '\0') {
+        return error_set(e, ERRC_INVALID, "the path is empty");
+    }
+    options->data = value;
+    return ERRC_OK;
+}
+
+static enum errc apply_listen(struct server_options *options, const char *value, struct error *e)
+{
+    return server_address_parse(value, &options->listen, e);
+}
+
+static enum errc apply_advertise(struct server_options *options, const char *value, struct error *e)
+{
+    return server_address_parse(value, &options->advertise, e);
+}
+
+/* ADDR:PORT,ADDR:PORT,... */
+static enum errc apply_join(struct server_options *options, const char *value, struct error *e)
+{
+    for (const char *at = value; at != NULL;) {
+        char text[SERVER_ADDRESS_TEXT_BYTES];
+        const char *comma = strchr(at, ',');
+        size_t len = comma != NULL ? (size_t)(comma - at) : strlen(at);
+        if (options->join_count == SERVER_JOIN_MAX || len >= sizeof(text)) {
+            return error_set(e, ERRC_INVALID, "'%s' is not a list of at most %d ADDR:PORT", value, SERVER_JOIN_MAX);
+        }
+        memcpy(text, at, len);
+        text[len] = '\0';
+        enum errc rc = server_address_parse(text, &options->join[options->join_count++], e);
+        if (rc != ERRC_OK) {
+            return rc;
+        }
+        at = comma != NULL ? comma + 1 : NULL;
+    }
+    return ERRC_OK;
+}
+
+static enum errc apply_token(struct server_options *options, const char *value, struct error *e)
+{
+    (void)e;
+    options->token = value;
+    return ERRC_OK;
+}
+
+/* Zones, racks and names go into files of lines and into messages. */
+static enum errc label_check(const char *value, const char **ret, struct error *e)
+{
+    size_t len = strlen(value);
+    if (len == 0 || len > CLUSTER_NAME_BYTES_MAX ||
+        strspn(value, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") != len) {
+        return error_set(e, ERRC_INVALID, "'%s' is not 1 to %d letters, digits, '-', '_' and '.'", value,
+                         CLUSTER_NAME_BYTES_MAX);
+    }
+    *ret = value;
+    return ERRC_OK;
+}
+
+static enum errc apply_zone(struct server_options *options, const char *value, struct error *e)
+{
+    return label_check(value, &options->zone, e);
+}
+
+static enum errc apply_rack(struct server_options *options, const char *value, struct error *e)
+{
+    return label_check(value, &options->rack, e);
+}
+
+static enum errc apply_name(struct server_options *options, const char *value, struct error *e)
+{
+    return label_check(value, &options->name, e);
 }
 
 static enum errc apply_s3_listen(struct server_options *options, const char *value, struct error *e)
@@ -186,29 +270,45 @@ static enum errc apply_help(struct server_options *options, const char *value, s
     return ERRC_OK;
 }
 
+#define ALL SERVER_ALL
+#define FRONT (SERVER_ALL | SERVER_GATEWAY)
+#define ROLES (SERVER_METADATA | SERVER_STORAGE_NODE | SERVER_GATEWAY)
+#define PORTS (SERVER_METADATA | SERVER_STORAGE_NODE | SERVER_CLUSTER_INIT)
+#define ADMIN (SERVER_ALL | SERVER_METADATA | SERVER_GATEWAY)
+
 static const struct option_row rows[] = {
-    { "s3-listen", "ADDR:PORT", "where S3 is served (default 127.0.0.1:9000)", apply_s3_listen },
-    { "admin-listen", "ADDR:PORT", "admin, health and metrics (default 127.0.0.1:9001)", apply_admin_listen },
-    { "erasure", "K+M", "K data and M parity shards; any M disks may be lost. Recorded at\n"
-                        "the first start; given later, it holds for new buckets only", apply_erasure },
-    { "region", "NAME", "region that signatures must name (default us-east-1)", apply_region },
-    { "any-region", NULL, "accept signatures for every region", apply_any_region },
-    { "domain", "NAME", "base domain for virtual-hosted buckets; may be repeated", apply_domain },
-    { "tls-cert", "FILE", "serve https on both ports: certificate chain, PEM (reloaded on SIGHUP)", apply_tls_cert },
-    { "tls-key", "FILE", "its private key, PEM", apply_tls_key },
-    { "start-without", "DIR", "start although half or more of the known directories are missing,\n"
-                              "naming each missing one; may be repeated", apply_start_without },
-    { "threads", "N", "event loops that serve S3 (default: one for each core)", apply_threads },
-    { "metrics-auth", NULL, "want signed requests for /metrics too", apply_metrics_auth },
-    { "small-classes", "INLINE:COPIES", NULL, apply_small_classes },
-    { "help", NULL, "print this text", apply_help },
+    { ROLES | SERVER_CLUSTER_INIT, "data", "DIR", "identity, certificate and key of this process; of a voter also its log\n"
+                                                  "and state", apply_data },
+    { PORTS, "listen", "ADDR:PORT", "where the other processes of the cluster reach this one", apply_listen },
+    { PORTS, "advertise", "ADDR:PORT", "what they are told, if it differs from --listen", apply_advertise },
+    { ROLES, "join", "ADDR:PORT,...", "metadata voters to ask; needed once, together with --token", apply_join },
+    { ROLES, "token", "TOKEN", "from 'cairn token create'; used once, then the certificate serves", apply_token },
+    { ROLES | SERVER_CLUSTER_INIT, "name", "NAME", "shown in lists (default: role and id)", apply_name },
+    { SERVER_STORAGE_NODE, "zone", "NAME", "failure domain: no more than m shards of an extent in one zone", apply_zone },
+    { SERVER_STORAGE_NODE, "rack", "NAME", "failure domain within the zone", apply_rack },
+    { FRONT, "s3-listen", "ADDR:PORT", "where S3 is served (default 127.0.0.1:9000)", apply_s3_listen },
+    { ADMIN, "admin-listen", "ADDR:PORT", "admin, health and metrics (default 127.0.0.1:9001)", apply_admin_listen },
+    { ALL | SERVER_CLUSTER_INIT, "erasure", "K+M",
+      "K data and M parity shards; any M disks may be lost. Recorded at\n"
+      "the first start; given later, it holds for new buckets only", apply_erasure },
+    { FRONT, "region", "NAME", "region that signatures must name (default us-east-1)", apply_region },
+    { FRONT, "any-region", NULL, "accept signatures for every region", apply_any_region },
+    { FRONT, "domain", "NAME", "base domain for virtual-hosted buckets; may be repeated", apply_domain },
+    { FRONT, "tls-cert", "FILE", "serve https on both ports: certificate chain, PEM (reloaded on SIGHUP)", apply_tls_cert },
+    { FRONT, "tls-key", "FILE", "its private key, PEM", apply_tls_key },
+    { ALL, "start-without", "DIR", "start although half or more of the known directories are missing,\n"
+                                   "naming each missing one; may be repeated", apply_start_without },
+    { FRONT, "threads", "N", "event loops that serve S3 (default: one for each core)", apply_threads },
+    { ADMIN, "metrics-auth", NULL, "want signed requests for /metrics too", apply_metrics_auth },
+    { ALL, "small-classes", "INLINE:COPIES", NULL, apply_small_classes },
+    { ALL | ROLES | SERVER_CLUSTER_INIT, "help", NULL, "print this text", apply_help },
 };
 #define ROW_COUNT (sizeof(rows) / sizeof(rows[0]))
 
-static const struct option_row *row_find(const char *name, size_t len)
+static const struct option_row *row_find(enum server_command command, const char *name, size_t len)
 {
     for (size_t i = 0; i < ROW_COUNT; i++) {
-        if (strlen(rows[i].name) == len && strncmp(rows[i].name, name, len) == 0) {
+        if ((rows[i].commands & command) != 0 && strlen(rows[i].name) == len && strncmp(rows[i].name, name, len) == 0) {
             return &rows[i];
         }
     }
@@ -224,7 +324,7 @@ static enum errc option_parse(int argc, char **argv, int *at, struct server_opti
     }
     const char *equals = strchr(text, '=');
     size_t name_len = equals != NULL ? (size_t)(equals - text) : strlen(text);
-    const struct option_row *row = name_len > 2 && text[1] == '-' ? row_find(text + 2, name_len - 2) : NULL;
+    const struct option_row *row = name_len > 2 && text[1] == '-' ? row_find(options->command, text + 2, name_len - 2) : NULL;
     if (row == NULL) {
         return error_set(e, ERRC_INVALID, "unknown option '%s'", text);
     }
@@ -242,12 +342,42 @@ static enum errc option_parse(int argc, char **argv, int *at, struct server_opti
     return rc == ERRC_OK ? rc : error_wrap(e, "--%s", row->name);
 }
 
-enum errc server_options_parse(int argc, char **argv, struct server_options *ret_options, struct error *e)
+/* What a command cannot do without. */
+static enum errc options_check(const struct server_options *options, struct error *e)
+{
+    bool joins = (options->command & ROLES) != 0;
+    bool listens = (options->command & PORTS) != 0;
+    bool takes_dirs = (options->command & (SERVER_ALL | SERVER_STORAGE_NODE)) != 0;
+    if ((options->tls_cert == NULL) != (options->tls_key == NULL)) {
+        return error_set(e, ERRC_INVALID, "--tls-cert and --tls-key go together");
+    }
+    if (takes_dirs && options->dir_count == 0) {
+        return error_set(e, ERRC_INVALID, "name at least one directory");
+    }
+    if (!takes_dirs && options->dir_count > 0) {
+        return error_set(e, ERRC_INVALID, "unexpected argument '%s'", options->dirs[0]);
+    }
+    if ((joins || options->command == SERVER_CLUSTER_INIT) && options->data == NULL) {
+        return error_set(e, ERRC_INVALID, "--data DIR is needed: it keeps who this process is");
+    }
+    if (listens && options->listen.port == 0) {
+        return error_set(e, ERRC_INVALID, "--listen ADDR:PORT is needed, with a port other than 0");
+    }
+    if (joins && (options->token == NULL) != (options->join_count == 0)) {
+        return error_set(e, ERRC_INVALID, "--join and --token go together");
+    }
+    return ERRC_OK;
+}
+
+enum errc server_options_parse(enum server_command command, int argc, char **argv, struct server_options *ret_options,
+                               struct error *e)
 {
     struct server_options options = {
+        .command = command,
         .s3_listen = { "127.0.0.1", 9000 },
         .admin_listen = { "127.0.0.1", 9001 },
         .region = "us-east-1",
+        .zone = "", .rack = "", .name = "",
     };
     bool only_dirs = false;
     for (int at = 1; at < argc;) {
@@ -266,14 +396,9 @@ enum errc server_options_parse(int argc, char **argv, struct server_options *ret
             options.dirs[options.dir_count++] = argv[at++];
         }
     }
-    if ((options.tls_cert == NULL) != (options.tls_key == NULL)) {
-        return error_set(e, ERRC_INVALID, "--tls-cert and --tls-key go together");
-    }
-    if (options.dir_count == 0 && !options.help) {
-        return error_set(e, ERRC_INVALID, "name at least one directory");
-    }
+    enum errc rc = options.help ? ERRC_OK : options_check(&options, e);
     *ret_options = options;
-    return ERRC_OK;
+    return rc;
 }
 
 void server_erasure_default(unsigned dir_count, uint8_t *ret_k, uint8_t *ret_m)
@@ -306,23 +431,71 @@ static void row_print(const struct option_row *row)
     }
 }
 
-void server_options_help(void)
+struct command_text {
+    enum server_command command;
+    const char *name;
+    const char *before; /* the help's options stand between */
+    const char *after;
+};
+
+static const struct command_text texts[] = {
+    { SERVER_ALL, "server",
+      "Usage: cairn server [OPTION]... DIR...\n"
+      "Store and serve S3 objects on the given directories, each of them a disk.\n\n"
+      "The first start writes a new data set into empty directories (made if absent); later\n"
+      "starts find it again, the directories in any order. Directories added later join as\n"
+      "new disks. Options:\n",
+      "\nWithout --erasure the number of directories decides: 1 -> 1+0 (no redundancy),\n"
+      "2 -> 1+1, 3 -> 2+1, 4 -> 2+2, 5 -> 3+2, 6 to 11 -> 4+2, 12 and more -> 8+4.\n\n"
+      "Environment:\n"
+      "  CAIRN_ROOT_ACCESS_KEY, CAIRN_ROOT_SECRET_KEY\n"
+      "                            root credentials; generated and printed once at the first\n"
+      "                            start where absent; different from the stored ones: rotated\n\n"
+      "Signals: SIGTERM, SIGINT finish the requests under way, then exit 0; SIGHUP reloads TLS files.\n" },
+    { SERVER_CLUSTER_INIT, "cluster init",
+      "Usage: cairn cluster init --data DIR --listen ADDR:PORT [OPTION]...\n"
+      "Make a new cluster: its certificate authority, its root credentials, its first metadata voter.\n\n"
+      "Nothing runs afterwards; start the voter with 'cairn metadata --data DIR --listen ADDR:PORT'. Options:\n",
+      "\nEnvironment:\n"
+      "  CAIRN_ROOT_ACCESS_KEY, CAIRN_ROOT_SECRET_KEY\n"
+      "                            root credentials; generated and printed once where absent\n" },
+    { SERVER_METADATA, "metadata",
+      "Usage: cairn metadata --data DIR --listen ADDR:PORT [--join ADDR:PORT,... --token TOKEN] [OPTION]...\n"
+      "Run a voter of the metadata service. The first one is made by 'cairn cluster init'. Options:\n",
+      "\nSignals: SIGTERM, SIGINT stop it in order, exit 0.\n" },
+    { SERVER_STORAGE_NODE, "storage-node",
+      "Usage: cairn storage-node --data DIR --listen ADDR:PORT [--join ADDR:PORT,... --token TOKEN] [OPTION]... DISK...\n"
+      "Keep shards on the given directories, each of them a disk. Options:\n",
+      "\nSignals: SIGTERM, SIGINT stop it in order, exit 0.\n" },
+    { SERVER_GATEWAY, "gateway",
+      "Usage: cairn gateway --data DIR [--join ADDR:PORT,... --token TOKEN] [OPTION]...\n"
+      "Serve S3 from a cluster. A gateway keeps no data; run as many as you like. Options:\n",
+      "\nSignals: SIGTERM, SIGINT finish the requests under way, then exit 0; SIGHUP reloads TLS files.\n" },
+};
+
+static const struct command_text *text_find(enum server_command command)
 {
-    (void)printf("Usage: cairn server [OPTION]... DIR...\n"
-                 "Store and serve S3 objects on the given directories, each of them a disk.\n\n"
-                 "The first start writes a new data set into empty directories (made if absent); later\n"
-                 "starts find it again, the directories in any order. Directories added later join as\n"
-                 "new disks. Options:\n");
+    size_t i = 0;
+    while (texts[i].command != command) {
+        i++;
+        ASSERT(i < sizeof(texts) / sizeof(texts[0]));
+    }
+    return &texts[i];
+}
+
+const char *server_command_name(enum server_command command)
+{
+    return text_find(command)->name;
+}
+
+void server_options_help(enum server_command command)
+{
+    const struct command_text *text = text_find(command);
+    (void)printf("%s", text->before);
     for (size_t i = 0; i < ROW_COUNT; i++) {
-        if (rows[i].help != NULL) {
+        if (rows[i].help != NULL && (rows[i].commands & command) != 0) {
             row_print(&rows[i]);
         }
     }
-    (void)printf("\nWithout --erasure the number of directories decides: 1 -> 1+0 (no redundancy),\n"
-                 "2 -> 1+1, 3 -> 2+1, 4 -> 2+2, 5 -> 3+2, 6 to 11 -> 4+2, 12 and more -> 8+4.\n\n"
-                 "Environment:\n"
-                 "  CAIRN_ROOT_ACCESS_KEY, CAIRN_ROOT_SECRET_KEY\n"
-                 "                            root credentials; generated and printed once at the first\n"
-                 "                            start where absent; different from the stored ones: rotated\n\n"
-                 "Signals: SIGTERM, SIGINT finish the requests under way, then exit 0; SIGHUP reloads TLS files.\n");
+    (void)printf("%s", text->after);
 }

@@ -1,5 +1,6 @@
 /*
- * server_options - the command line of `cairn server`: one table that parses and prints the help.
+ * server_options - the command lines of `cairn server` and of the roles of a cluster: one table that parses them and
+ * prints their help. A row says which commands take it.
  */
 #ifndef SERVER_SERVER_OPTIONS_H
 #define SERVER_SERVER_OPTIONS_H
@@ -18,7 +19,26 @@ struct server_address {
     uint16_t port;
 };
 
+enum server_command {
+    SERVER_ALL = 1,          /* cairn server: every role in one process */
+    SERVER_METADATA = 2,
+    SERVER_STORAGE_NODE = 4,
+    SERVER_GATEWAY = 8,
+    SERVER_CLUSTER_INIT = 16, /* cairn cluster init: the first voter, once */
+};
+#define SERVER_JOIN_MAX 16
+
 struct server_options {
+    enum server_command command;
+    /* of the roles of a cluster */
+    const char *data;                /* folder of identity, certificate and key */
+    struct server_address listen;    /* where other processes reach this one; port 0: not given */
+    struct server_address advertise; /* what they are told, where it differs */
+    struct server_address join[SERVER_JOIN_MAX]; /* voters to ask */
+    unsigned join_count;
+    const char *token;
+    const char *zone, *rack, *name;  /* empty: not given */
+    /* of all */
     struct server_address s3_listen;
     struct server_address admin_listen;
     bool has_erasure;
@@ -35,18 +55,23 @@ struct server_options {
     bool has_small_classes;          /* --small-classes: for measurements, not shown by --help */
     uint32_t inline_bytes_max;       /* objects up to here ride in the metadata record */
     uint32_t copies_bytes_max;       /* objects up to here are 1+m whole copies */
-    const char *dirs[SERVER_DIRS_MAX];
+    const char *dirs[SERVER_DIRS_MAX]; /* of SERVER_ALL and SERVER_STORAGE_NODE */
     unsigned dir_count;
     bool help;
 };
 
-/* Borrows argv. ERRC_INVALID with a text for a person. */
-MUST_CHECK enum errc server_options_parse(int argc, char **argv, struct server_options *ret_options,
-                                          struct error *e);
-void server_options_help(void);
+/* Borrows argv, whose first text is the command's last word. ERRC_INVALID with a text for a person. */
+MUST_CHECK enum errc server_options_parse(enum server_command command, int argc, char **argv,
+                                          struct server_options *ret_options, struct error *e);
+void server_options_help(enum server_command command);
+const char *server_command_name(enum server_command command); /* "server", "storage-node", ... */
 
 /* "127.0.0.1:9000", "[::1]:9000", ":9000" (all interfaces). */
 MUST_CHECK enum errc server_address_parse(const char *text, struct server_address *ret_address, struct error *e);
+
+/* "ADDR:PORT", IPv6 in brackets. */
+#define SERVER_ADDRESS_TEXT_BYTES (SERVER_HOST_BYTES + 9)
+void server_address_text(const struct server_address *address, char ret_text[SERVER_ADDRESS_TEXT_BYTES]);
 
 /* Can the address be listened on? Nothing stays open. */
 MUST_CHECK enum errc server_address_probe(const struct server_address *address, struct error *e);

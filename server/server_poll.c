@@ -6,6 +6,7 @@
 #include "common/base/list.h"
 #include "common/base/mem.h"
 #include "common/rpc/rpc_schema.h"
+#include "server/cluster.h"
 #include "server/server.h"
 
 #define POLL_MS 3000
@@ -76,6 +77,13 @@ static void disks_take(struct server_poll *poll, const struct node_disk_status_r
     (void)pthread_mutex_unlock(&poll->lock);
 }
 
+static void meta_ask(struct server_poll *poll)
+{
+    const struct meta_query query = { .type = META_QRY_STATUS };
+    meta_op_init(&poll->op, poll->executor, NULL, on_meta, poll);
+    meta_query(&poll->server->meta, &poll->op, &query);
+}
+
 static void on_node(struct rpc_call *call)
 {
     struct server_poll *poll = call->data;
@@ -89,15 +97,36 @@ static void on_node(struct rpc_call *call)
         poll_sleep(poll);
         return;
     }
-    const struct meta_query query = { .type = META_QRY_STATUS };
-    meta_op_init(&poll->op, poll->executor, NULL, on_meta, poll);
-    meta_query(&poll->server->meta, &poll->op, &query);
+    meta_ask(poll);
+}
+
+/* A voter has no node: its view is what nodes said in their heartbeats. */
+static void poll_heard(struct server_poll *poll)
+{
+    struct node_disk_status_reply *reply = mem_zalloc(sizeof(*reply));
+    struct enc text = ENC_INIT;
+    cluster_disks(poll->server, reply, &text);
+    (void)pthread_mutex_lock(&poll->lock);
+    poll->view.disk_count = reply->count;
+    for (uint32_t i = 0; i < reply->count; i++) {
+        poll->view.disks[i] = reply->entries[i];
+        poll->view.disks[i].path = SLICE_EMPTY;
+        poll->view.disks[i].reason = SLICE_EMPTY;
+    }
+    (void)pthread_mutex_unlock(&poll->lock);
+    mem_free(reply);
+    enc_free(&text);
 }
 
 static void poll_ask(struct task *task)
 {
     struct server_poll *poll = container_of(task, struct server_poll, timer.task);
     poll->asking = true;
+    if (poll->server->node == NULL) {
+        poll_heard(poll);
+        meta_ask(poll);
+        return;
+    }
     poll->call = (struct rpc_call){ .method = RPC_NODE_DISK_STATUS, .head = enc_slice(&poll->head),
                                     .reply_to = poll->executor, .done = on_node, .data = poll };
     rpc_call_start(node_channel(poll->server->node), &poll->call);

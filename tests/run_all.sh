@@ -46,6 +46,7 @@ suite threads tests/run_unit.sh tsan
 suite clients tests/clients/run_clients.py
 suite start_rules tests/server/start_rules.py
 suite operate tests/server/operate.py
+suite cluster tests/server/cluster.py
 suite durability tests/durability/run_durability.py
 
 echo

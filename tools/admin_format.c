@@ -152,3 +152,25 @@ void format_explain(const json_t *json)
         (void)printf("    mirror    %-8s  %s\n", text_of(item, "state"), text_of(item, "path"));
     }
 }
+
+void format_token(const json_t *json)
+{
+    (void)printf("%s\n", text_of(json, "token"));
+}
+
+void format_nodes(const json_t *json)
+{
+    const json_t *nodes = json_object_get(json, "nodes");
+    size_t index;
+    json_t *node;
+    (void)printf("%-16s  %-12s  %-11s  %-21s  %-8s  %-8s  %-10s  %s\n", "NAME", "ROLE", "STATE", "ADDRESS", "ZONE", "RACK",
+                 "HEARD OF", "NODE");
+    json_array_foreach(nodes, index, node) {
+        char heard[AMOUNT_BYTES];
+        const json_t *age = json_object_get(node, "heartbeat_age_seconds");
+        (void)printf("%-16s  %-12s  %-11s  %-21s  %-8s  %-8s  %-10s  %s\n", text_of(node, "name"), text_of(node, "role"),
+                     text_of(node, "state"), text_of(node, "address"), text_of(node, "zone"), text_of(node, "rack"),
+                     duration_text(json_is_integer(age) ? (long long)json_integer_value(age) : -1, heard),
+                     text_of(node, "id"));
+    }
+}

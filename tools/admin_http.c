@@ -15,6 +15,7 @@
 #define REQUEST_SECONDS_MAX 300L
 #define CONNECT_SECONDS_MAX 10L
 #define SIGN_ARENA_BYTES (64u << 10)
+#define STATUS_NOT_LEADER 421 /* Misdirected Request */
 
 static size_t on_answer(char *data, size_t size, size_t count, void *user)
 {
@@ -33,14 +34,14 @@ static struct curl_slist *header_add(struct curl_slist *list, struct arena *aren
 }
 
 /* The signature headers of a request; NULL when it cannot be signed. */
-static struct curl_slist *headers_sign(const struct admin_options *options, struct arena *arena, const char *method,
-                                       const char *target, const char *body)
+static struct curl_slist *headers_sign(const struct admin_options *options, const char *admin, struct arena *arena,
+                                       const char *method, const char *target, const char *body)
 {
     uint8_t hash[SHA256_BYTES];
     char hash_hex[2 * SHA256_BYTES + 1];
     sha256_once(body != NULL ? body : "", body != NULL ? strlen(body) : 0, hash);
     hex_encode(hash, sizeof(hash), hash_hex);
-    const char *host = strstr(options->admin, "://") + 3; /* admin_options made it a URL */
+    const char *host = strstr(admin, "://") + 3; /* admin_options made it a URL */
     const struct auth_signer signer = { slice_str(options->access_key), slice_str(options->secret_key),
                                         slice_str("us-east-1") };
     struct auth_signed signed_values;
@@ -86,16 +87,19 @@ static enum errc answer_fail(long status, const struct enc *answer, struct error
     } else {
         rc = error_set(e, ERRC_IO, "the server answered with status %ld", status);
     }
+    if (status == STATUS_NOT_LEADER) { /* decided nothing: another voter may */
+        e->code = ERRC_UNAVAILABLE;
+        rc = ERRC_UNAVAILABLE;
+    }
     json_decref(json);
     return rc;
 }
 
-static enum errc request_run(CURL *curl, const struct admin_options *options, struct enc *answer, json_t **ret_json,
-                             struct error *e)
+static enum errc request_run(CURL *curl, const char *admin, struct enc *answer, json_t **ret_json, struct error *e)
 {
     CURLcode code = curl_easy_perform(curl);
     if (code != CURLE_OK) {
-        return error_set(e, ERRC_UNAVAILABLE, "cannot ask %s: %s (is the server running?)", options->admin,
+        return error_set(e, ERRC_UNAVAILABLE, "cannot ask %s: %s (is the server running?)", admin,
                          curl_easy_strerror(code));
     }
     long status = 0;
@@ -107,27 +111,27 @@ static enum errc request_run(CURL *curl, const struct admin_options *options, st
     json_t *json = json_loadb((const char *)answer->data, answer->len, 0, &where);
     if (json == NULL) {
         return error_set(e, ERRC_CORRUPT, "%s answered with something else than JSON: is it an admin port?",
-                         options->admin);
+                         admin);
     }
     *ret_json = json;
     return ERRC_OK;
 }
 
-enum errc admin_request(const struct admin_options *options, const char *method, const char *target, const char *body,
-                        json_t **ret_json, struct error *e)
+static enum errc request_one(const struct admin_options *options, const char *admin, const char *method,
+                             const char *target, const char *body, json_t **ret_json, struct error *e)
 {
     struct arena arena;
     struct enc answer = ENC_INIT;
     arena_init(&arena, SIGN_ARENA_BYTES);
     enum errc rc = ERRC_OK;
-    char *url = mem_format("%s%s", options->admin, target);
+    char *url = mem_format("%s%s", admin, target);
     CURL *curl = curl_easy_init();
-    struct curl_slist *headers = headers_sign(options, &arena, method, target, body);
+    struct curl_slist *headers = headers_sign(options, admin, &arena, method, target, body);
     if (curl == NULL || headers == NULL) {
         rc = error_set(e, ERRC_INTERNAL, "the request cannot be made");
     } else {
         request_set(curl, options, method, url, body, headers, &answer);
-        rc = request_run(curl, options, &answer, ret_json, e);
+        rc = request_run(curl, admin, &answer, ret_json, e);
     }
     curl_slist_free_all(headers);
     curl_easy_cleanup(curl);
@@ -135,4 +139,16 @@ enum errc admin_request(const struct admin_options *options, const char *method,
     enc_free(&answer);
     arena_done(&arena);
     return rc;
+}
+
+enum errc admin_request(const struct admin_options *options, const char *method, const char *target, const char *body,
+                        json_t **ret_json, struct error *e)
+{
+    struct error last = ERROR_INIT;
+    enum errc rc = ERRC_UNAVAILABLE;
+    for (unsigned i = 0; i < options->admin_count && rc == ERRC_UNAVAILABLE; i++) {
+        error_clear(&last);
+        rc = request_one(options, options->admins[i], method, target, body, ret_json, &last);
+    }
+    return rc == ERRC_OK ? rc : error_set(e, rc, "%s", last.text);
 }

@@ -9,6 +9,8 @@
 #include <jansson.h>
 
 /*
+ * Asks the addresses in turn while one cannot be reached or says that it does not lead.
+ *
  * target  path and query, already percent-encoded: "/admin/v1/status"
  * body    JSON text or NULL
  * Returns OK with *ret_json (gives: json_decref) for a 2xx answer. Otherwise an error whose text is the

@@ -19,18 +19,34 @@ static enum errc text_copy(char target[ADMIN_TEXT_BYTES], const char *text, cons
 }
 
 /* "ADDR:PORT" or a whole URL. */
-static enum errc admin_set(struct admin_options *options, const char *text, struct error *e)
+static enum errc admin_add(struct admin_options *options, const char *text, size_t text_len, struct error *e)
 {
     char url[ADMIN_TEXT_BYTES];
     bool has_scheme = strncmp(text, "http://", 7) == 0 || strncmp(text, "https://", 8) == 0;
-    int len = snprintf(url, sizeof(url), "%s%s", has_scheme ? "" : "http://", text);
-    if (len <= 0 || (size_t)len >= sizeof(url) || strchr(text, ':') == NULL) {
-        return error_set(e, ERRC_INVALID, "--admin '%s' is not ADDR:PORT", text);
+    int len = snprintf(url, sizeof(url), "%s%.*s", has_scheme ? "" : "http://", (int)text_len, text);
+    if (len <= 0 || (size_t)len >= sizeof(url) || memchr(text, ':', text_len) == NULL) {
+        return error_set(e, ERRC_INVALID, "--admin '%.*s' is not ADDR:PORT", (int)text_len, text);
+    }
+    if (options->admin_count == ADMIN_ADDRESSES_MAX) {
+        return error_set(e, ERRC_INVALID, "--admin: at most %d addresses", ADMIN_ADDRESSES_MAX);
     }
     while (len > 0 && url[len - 1] == '/') {
         url[--len] = '\0';
     }
-    return text_copy(options->admin, url, "--admin", e);
+    return text_copy(options->admins[options->admin_count++], url, "--admin", e);
+}
+
+/* One, or several with commas between. */
+static enum errc admin_set(struct admin_options *options, const char *text, struct error *e)
+{
+    enum errc rc = ERRC_OK;
+    options->admin_count = 0;
+    while (rc == ERRC_OK && text != NULL) {
+        const char *comma = strchr(text, ',');
+        rc = admin_add(options, text, comma != NULL ? (size_t)(comma - text) : strlen(text), e);
+        text = comma != NULL ? comma + 1 : NULL;
+    }
+    return rc;
 }
 
 static char *trimmed(char *text)
@@ -66,7 +82,7 @@ static enum errc profile_line(struct admin_options *options, const char *path, u
         return text_copy(options->secret_key, value, "secret_key", e);
     }
     if (strcmp(name, "admin") == 0) {
-        return options->admin[0] != '\0' ? ERRC_OK : admin_set(options, value, e);
+        return options->admin_count > 0 ? ERRC_OK : admin_set(options, value, e);
     }
     return error_set(e, ERRC_INVALID, "%s:%u: unknown name '%s'", path, number, name);
 }
@@ -148,6 +164,10 @@ enum errc admin_options_parse(int argc, char **argv, struct admin_options *ret_o
             options.version_id = value;
         } else if (len == 4 && strncmp(text, "--ca", len) == 0) {
             options.ca_file = value;
+        } else if (len == 6 && strncmp(text, "--role", len) == 0) {
+            options.role = value;
+        } else if (len == 9 && strncmp(text, "--expires", len) == 0) {
+            options.expires = value;
         } else {
             return error_set(e, ERRC_INVALID, "unknown option '%s'", text);
         }
@@ -156,7 +176,7 @@ enum errc admin_options_parse(int argc, char **argv, struct admin_options *ret_o
     if (rc == ERRC_OK && !options.help) {
         rc = keys_find(&options, profile, e);
     }
-    if (rc == ERRC_OK && options.admin[0] == '\0') {
+    if (rc == ERRC_OK && options.admin_count == 0) {
         rc = admin_set(&options, "127.0.0.1:9001", e);
     }
     if (rc == ERRC_OK) {

@@ -12,9 +12,11 @@
 
 #define ADMIN_TEXT_BYTES 256
 #define ADMIN_ARGUMENTS_MAX 8
+#define ADMIN_ADDRESSES_MAX 16
 
 struct admin_options {
-    char admin[ADMIN_TEXT_BYTES];       /* URL base without a path: http://127.0.0.1:9001 */
+    char admins[ADMIN_ADDRESSES_MAX][ADMIN_TEXT_BYTES]; /* URL bases without a path: http://127.0.0.1:9001 */
+    unsigned admin_count;               /* they are asked in turn until one answers */
     char access_key[ADMIN_TEXT_BYTES];
     char secret_key[ADMIN_TEXT_BYTES];
     bool json;
@@ -22,6 +24,8 @@ struct admin_options {
     const char *for_disk;               /* --for, `disk replace` only */
     const char *version_id;             /* --version-id, `explain` only */
     const char *ca_file;                /* --ca, for https */
+    const char *role;                   /* --role, `token create` only */
+    const char *expires;                /* --expires, `token create` only */
     const char *arguments[ADMIN_ARGUMENTS_MAX];
     unsigned argument_count;
 };

@@ -11,10 +11,12 @@
 
 #define EXIT_FAILED 1
 #define EXIT_USAGE 2
+#define TOKEN_MINUTES_DEFAULT 60
 
 static const char common_help[] =
     "\nOptions of every admin command:\n"
-    "  --admin ADDR:PORT  the server's admin port (default 127.0.0.1:9001)\n"
+    "  --admin ADDR:PORT  the server's admin port (default 127.0.0.1:9001); of a cluster's voters\n"
+    "                     several, with commas between: the one that leads answers\n"
     "  --profile FILE     keys from this file (default ~/.config/cairn/profile)\n"
     "  --ca FILE          trust this certificate authority (https)\n"
     "  --json             print JSON with stable names\n"
@@ -168,4 +170,56 @@ int admin_explain_run(int argc, char **argv)
     curl_free(key);
     curl_free(bucket);
     return status;
+}
+
+int admin_token_run(int argc, char **argv)
+{
+    struct admin_options options;
+    struct error e = ERROR_INIT;
+    if (admin_options_parse(argc, argv, &options, &e) != ERRC_OK) {
+        return fail(&e);
+    }
+    if (options.help) {
+        (void)printf("Usage: cairn token create --role storage-node|gateway|metadata [--expires MINUTES] [OPTION]...\n"
+                     "Make a token with which one process of that role can join the cluster, once (default: within\n"
+                     "60 minutes). It is shown only now. Give it as --token to 'cairn storage-node', 'cairn gateway' or\n"
+                     "'cairn metadata'.\n%s", common_help);
+        return 0;
+    }
+    if (options.argument_count != 1 || strcmp(options.arguments[0], "create") != 0 || options.role == NULL) {
+        return usage_fail("usage: cairn token create --role storage-node|gateway|metadata [--expires MINUTES]");
+    }
+    char *end = NULL;
+    unsigned long minutes = options.expires != NULL ? strtoul(options.expires, &end, 10) : TOKEN_MINUTES_DEFAULT;
+    if (options.expires != NULL && (end == options.expires || *end != '\0')) {
+        return usage_fail("--expires wants a number of minutes");
+    }
+    json_t *body = json_pack("{s:s,s:I}", "role", options.role, "expires_minutes", (json_int_t)minutes);
+    char *text = body != NULL ? json_dumps(body, JSON_COMPACT) : NULL;
+    json_decref(body);
+    if (text == NULL) {
+        return usage_fail("--role wants storage-node, gateway or metadata");
+    }
+    int status = request_and_print(&options, "POST", "/admin/v1/tokens", text, format_token);
+    free(text);
+    return status;
+}
+
+int admin_node_run(int argc, char **argv)
+{
+    struct admin_options options;
+    struct error e = ERROR_INIT;
+    if (admin_options_parse(argc, argv, &options, &e) != ERRC_OK) {
+        return fail(&e);
+    }
+    if (options.help) {
+        (void)printf("Usage: cairn node list [OPTION]...\n"
+                     "List the processes of the cluster: role, address, failure domains, when last heard of.\n%s",
+                     common_help);
+        return 0;
+    }
+    if (options.argument_count != 1 || strcmp(options.arguments[0], "list") != 0) {
+        return usage_fail("usage: cairn node list");
+    }
+    return request_and_print(&options, "GET", "/admin/v1/nodes", NULL, format_nodes);
 }

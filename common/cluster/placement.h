@@ -16,6 +16,7 @@
 #include "common/base/error.h"
 #include "common/base/extent.h"
 
+#define PLACEMENT_DISKS_MAX 256
 #define PLACEMENT_GROUP_DISKS_MAX 64 /* = GROUP_DISKS_MAX of the metadata messages */
 
 struct placement_group {
@@ -27,6 +28,18 @@ struct placement_group {
 unsigned placement_group_count(unsigned disk_count, unsigned width);
 /* Group number `index` of them. */
 struct placement_group placement_group_at(unsigned disk_count, unsigned width, unsigned index);
+
+/* A disk's failure domains; empty texts are one domain each. */
+struct placement_disk {
+    struct node_id node;
+    struct slice zone, rack;
+};
+/*
+ * An order in which neighbours stand as far apart as can be: zones take turns, in each zone its racks, in each rack its
+ * nodes, in each node its disks. Windows of neighbours then have no more disks of one domain than they must, where
+ * domains have about as many disks. Stable: the order within a node is the caller's.
+ */
+void placement_order(const struct placement_disk *disks, unsigned count, uint16_t *ret_order);
 
 /*
  * The code for a new extent of class k+m when `usable` disks of its group can be written.

@@ -89,11 +89,16 @@ struct cluster_id cluster_map_cluster(const struct cluster_map *map)
     return map->config.cluster;
 }
 
-void cluster_map_add_node(struct cluster_map *map, struct node_id node, struct rpc_channel *channel)
+void cluster_map_set_node(struct cluster_map *map, struct node_id node, struct rpc_channel *channel)
 {
     data_lock_take(&map->lock);
-    ASSERT(map->node_count < NODES_MAX);
-    map->nodes[map->node_count++] = (struct map_node){ node, channel };
+    unsigned at = 0;
+    while (at < map->node_count && !node_id_equal(map->nodes[at].id, node)) {
+        at++;
+    }
+    ASSERT(at < NODES_MAX);
+    map->node_count += at == map->node_count ? 1 : 0;
+    map->nodes[at] = (struct map_node){ node, channel };
     data_lock_give(&map->lock);
 }
 
@@ -205,6 +210,9 @@ static void group_install(struct cluster_map *map, const struct meta_group *from
 
 void cluster_map_install(struct cluster_map *map, const struct meta_cluster_reply *reply)
 {
+    if (map->config.on_nodes != NULL) {
+        map->config.on_nodes(map->config.on_nodes_data, reply);
+    }
     data_lock_take(&map->lock);
     if (reply->revision >= map->revision) {
         map->revision = reply->revision;
@@ -273,6 +281,14 @@ void cluster_map_refresh(struct cluster_map *map, void (*done)(void *data, enum 
         map->refresh_task.run = refresh_run;
         executor_post(map->config.executor, &map->refresh_task);
     }
+}
+
+unsigned cluster_map_group_count(struct cluster_map *map)
+{
+    data_lock_take(&map->lock);
+    unsigned count = map->group_count;
+    data_lock_give(&map->lock);
+    return count;
 }
 
 uint64_t cluster_map_revision(struct cluster_map *map)

@@ -21,6 +21,9 @@ struct cluster_map_config {
     struct metadata_client *meta;
     struct cluster_id cluster;
     struct rpc_channel *local;     /* the node that serves every disk without a node of its own; may be NULL */
+    /* Sees every map before it is taken: the place to make channels to its nodes. Any thread. May be NULL. */
+    void (*on_nodes)(void *data, const struct meta_cluster_reply *reply);
+    void *on_nodes_data;
 };
 
 /* Where the shards of an extent are, by shard index. */
@@ -53,13 +56,15 @@ struct cluster_map_disk {          /* for status pages */
 struct cluster_map *cluster_map_create(const struct cluster_map_config *config);
 void cluster_map_destroy(struct cluster_map *map); /* no refresh under way */
 struct cluster_id cluster_map_cluster(const struct cluster_map *map);
-void cluster_map_add_node(struct cluster_map *map, struct node_id node, struct rpc_channel *channel);
+/* How the node is reached from now on; channels given earlier may still be in use. */
+void cluster_map_set_node(struct cluster_map *map, struct node_id node, struct rpc_channel *channel);
 
 /* Asks for the map; many calls at once share one query. done(data, status) on the map's executor; may be NULL. */
 void cluster_map_refresh(struct cluster_map *map, void (*done)(void *data, enum errc status), void *data);
 /* For composition and tests: takes the answer as it is, without a query. */
 void cluster_map_install(struct cluster_map *map, const struct meta_cluster_reply *reply);
 uint64_t cluster_map_revision(struct cluster_map *map);
+unsigned cluster_map_group_count(struct cluster_map *map);
 
 /* The node's word (DISK_ONLINE ... DISK_ABSENT); total_bytes 0: sizes are not told. Only a change to ONLINE lets a
  * disk that failed calls back in early: the same word again is no news. */

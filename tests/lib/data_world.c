@@ -49,7 +49,8 @@ void data_world_open(struct data_world *world, unsigned disks, const struct data
     metadata_client_init(&world->meta, &world->meta_service.channel, &world->env.env, 5000);
     struct session_config session = { &world->env.env, executor, &world->meta, { { 1 } }, 1000 };
     world->session = session_create(&session);
-    struct cluster_map_config map = { &world->env.env, executor, &world->meta, { { 9 } }, &world->node.channel };
+    struct cluster_map_config map = { .env = &world->env.env, .executor = executor, .meta = &world->meta,
+                                      .cluster = { { 9 } }, .local = &world->node.channel };
     world->map = cluster_map_create(&map);
     data_store_init(&world->store, &world->env.env, config, &world->meta, world->session, world->map);
     world->hook.suspect = on_suspect;

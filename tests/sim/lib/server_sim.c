@@ -262,7 +262,8 @@ static void on_loop_ok(struct server_sim *s, void (*run)(struct task *task))
 static void gateway_begin(struct server_sim *s)
 {
     const struct session_config session = { s->env, s->loop, &s->meta, { { 1 } }, 1000 };
-    const struct cluster_map_config map = { s->env, s->loop, &s->meta, cluster, node_channel(s->node) };
+    const struct cluster_map_config map = { .env = s->env, .executor = s->loop, .meta = &s->meta, .cluster = cluster,
+                                              .local = node_channel(s->node) };
     struct data_config data = data_config_default();
     s->session = session_create(&session);
     s->map = cluster_map_create(&map);

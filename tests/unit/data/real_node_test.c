@@ -151,7 +151,8 @@ static int world_open(void **state)
     metadata_client_init(&w.meta, &w.meta_service.channel, w.env, 5000);
     struct session_config session = { w.env, w.loop, &w.meta, { { 1 } }, 1000 };
     w.session = session_create(&session);
-    struct cluster_map_config map = { w.env, w.loop, &w.meta, { { 9 } }, node_channel(w.node) };
+    struct cluster_map_config map = { .env = w.env, .executor = w.loop, .meta = &w.meta, .cluster = { { 9 } },
+                                      .local = node_channel(w.node) };
     w.map = cluster_map_create(&map);
     struct data_config data = data_config_default();
     data_store_init(&w.store, w.env, &data, &w.meta, w.session, w.map);

@@ -1,0 +1,79 @@
+/*
+ * cluster_messages - how a process joins a cluster, renews its certificate and says that it is alive.
+ *
+ * Head of the request and reply of CLUSTER_JOIN, CLUSTER_RENEW and NODE_HEARTBEAT. Texts are UTF-8 without a terminator;
+ * all slices of a decoded message borrow the encoded bytes. Limits are checked by the decoder: what a stranger may send
+ * (CLUSTER_JOIN needs no certificate) is small.
+ */
+#ifndef COMMON_RPC_CLUSTER_MESSAGES_H
+#define COMMON_RPC_CLUSTER_MESSAGES_H
+
+#include "common/base/codec.h"
+#include "common/base/error.h"
+#include "common/base/id.h"
+
+#define CLUSTER_VOTERS_MAX 16
+#define CLUSTER_NAME_BYTES_MAX 64     /* name, zone, rack */
+#define CLUSTER_ADDRESS_BYTES_MAX 64  /* ADDR:PORT */
+#define CLUSTER_PEM_BYTES_MAX 8192
+#define CLUSTER_SECRETS_BYTES_MAX 4096
+
+/* [CLUSTER_JOIN] asked without a certificate; the secret of the token is the authority. Errors: DENIED (the text says
+ * why: unknown, expired, used, of another role), CONFLICT (a live node has this id), UNAVAILABLE (not the leader). */
+struct cluster_join {
+    uint8_t role;              /* enum cluster_role */
+    struct slice token_id;     /* 8 bytes */
+    struct slice token_secret; /* 16 bytes */
+    struct node_id node;       /* drawn by the joiner at its first start */
+    struct slice csr;          /* PEM */
+    struct slice address;      /* where others reach it; empty for a gateway */
+    struct slice name, zone, rack;
+    struct slice version;      /* of the program */
+};
+
+struct cluster_voter {
+    struct node_id node;
+    struct slice address;
+};
+
+/* The answer of CLUSTER_JOIN, and of CLUSTER_RENEW (there without secrets). */
+struct cluster_join_reply {
+    struct cluster_id cluster;
+    struct slice certificate;  /* PEM, of this process */
+    struct slice ca;           /* PEM, certificate of the CA */
+    struct slice ca_key;       /* PEM; for the role metadata only, else empty */
+    struct slice credentials;  /* the credentials file (server/credentials.h); for metadata and gateway only */
+    uint32_t voter_count;
+    struct cluster_voter voters[CLUSTER_VOTERS_MAX];
+};
+
+/* [CLUSTER_RENEW] a new key, signed for the identity that the caller's certificate names. */
+struct cluster_renew {
+    struct slice csr;
+};
+
+/* [NODE_HEARTBEAT] once a second, to the leader's memory. `disks`: an encoded node_disk_status_reply, or empty. */
+struct node_heartbeat {
+    struct slice address;      /* where it listens now; empty for a gateway */
+    uint64_t started_ms;       /* wall clock of its start: tells a restart */
+    struct slice version;
+    struct slice disks;
+};
+#define CLUSTER_AWAY_MAX 256
+struct node_heartbeat_reply {
+    uint64_t map_revision;     /* another than known: ask for the map */
+    uint32_t away_count;       /* disks of the map that are not in service, as the voter has heard */
+    struct disk_id away[CLUSTER_AWAY_MAX];
+};
+
+/* For each message M: void M_encode(struct enc *, const struct M *) and
+ * MUST_CHECK enum errc M_decode(struct slice, struct M *): CORRUPT unless the input is exactly one M. */
+#define CLUSTER_MESSAGES(X) \
+    X(cluster_join) X(cluster_join_reply) X(cluster_renew) X(node_heartbeat) X(node_heartbeat_reply)
+#define X(message)                                                    \
+    void message##_encode(struct enc *enc, const struct message *in); \
+    MUST_CHECK enum errc message##_decode(struct slice bytes, struct message *ret);
+CLUSTER_MESSAGES(X)
+#undef X
+
+#endif

@@ -1,0 +1,96 @@
+/*
+ * cluster - what a process of a cluster has beyond `cairn server`: identity, TLS, the port of the other processes,
+ * clients to them; on the voter the nodes that it hears of and the map that it makes from them.
+ *
+ * One process is one `struct server` (server.h) that runs some of its services: a voter has no storage node and no gateway,
+ * a gateway has no voter. The start's steps for each role are listed in cluster_start.c; life of a join: server/README.md.
+ * Thread: fields are set by the start (main thread); what changes later is guarded by `guard`.
+ */
+#ifndef SERVER_CLUSTER_H
+#define SERVER_CLUSTER_H
+
+#include "common/base/role.h"
+#include "common/io/loop.h"
+#include "common/io/tls_context.h"
+#include "common/rpc/rpc_client.h"
+#include "common/rpc/rpc_server.h"
+#include "server/identity.h"
+#include "server/server.h"
+
+#define CLUSTER_NODES_MAX 64
+#define CLUSTER_SILENT_NS UINT64_C(3500000000) /* a node not heard of for so long counts as away: three heartbeats */
+
+/* A storage node, and how it is reached. Clients live to the end of the process: somebody may hold the channel. */
+struct cluster_peer {
+    struct node_id node;
+    char address[CLUSTER_ADDRESS_BYTES_MAX + 1];
+    struct rpc_client *client;
+};
+
+/* Voter: what a process said of itself last. */
+struct cluster_heard {
+    struct node_id node;
+    uint8_t role;
+    char address[CLUSTER_ADDRESS_BYTES_MAX + 1];
+    char version[IDENTITY_TEXT_BYTES];
+    uint64_t at_ns;
+    struct enc disks;              /* an encoded node_disk_status_reply, or empty */
+};
+
+struct cluster_heartbeat;
+
+struct cluster {
+    struct server *server;
+    struct env_file *lock;         /* of --data */
+    struct identity identity;
+    struct tls_context *tls;
+    char *key_pem, *certificate_pem, *ca_pem, *ca_key_pem; /* the last: voters only */
+    struct loop *out_loop, *in_loop;
+    struct rpc_client *voter;      /* other roles: where metadata is */
+    struct rpc_server *port;
+    struct rpc_channel service;    /* CLUSTER_*, NODE_HEARTBEAT */
+    struct cluster_heartbeat *heartbeat;
+    pthread_mutex_t guard;
+    struct cluster_peer peers[CLUSTER_NODES_MAX];
+    unsigned peer_count;
+    struct cluster_heard heard[CLUSTER_NODES_MAX];
+    unsigned heard_count;
+    uint64_t disks_changed_ns;     /* when a disk was last heard of that the map does not have */
+    bool topology_posted;
+    struct task topology_task;     /* on admin_jobs */
+};
+
+/* cluster_identity.c: lock, identity, join where there is none yet, TLS. */
+MUST_CHECK enum errc cluster_identity_start(struct server *server, struct error *e);
+/* `cairn cluster init`: everything that the first voter needs, then it ends. */
+MUST_CHECK enum errc cluster_init(struct server *server, struct error *e);
+/* Reads what the start needs from --data. */
+MUST_CHECK enum errc cluster_files_read(struct server *server, struct error *e);
+
+/* cluster_service.c, on voters */
+void cluster_service_init(struct server *server);
+/* Fills the reply from what nodes said last; its slices point into `ret_text`, which the caller frees. */
+void cluster_disks(struct server *server, struct node_disk_status_reply *ret_reply, struct enc *ret_text);
+/* Nanoseconds since the node was heard of; UINT64_MAX: never. */
+uint64_t cluster_heard_age(struct server *server, struct node_id node, char ret_version[IDENTITY_TEXT_BYTES]);
+
+/* cluster_topology.c */
+/* The map's nodes have changed, or may have: makes clients to those that are new. Any thread. */
+void cluster_nodes_take(void *server, const struct meta_cluster_reply *map);
+/* On the voter: looks soon whether disks want to be in the map. Any thread. */
+void cluster_topology_kick(struct server *server);
+
+/* cluster_heartbeat.c */
+void cluster_heartbeat_start(struct server *server);
+void cluster_heartbeat_stop(struct server *server); /* waits */
+
+/* cluster_start.c */
+typedef enum errc (*server_step)(struct server *server, struct error *e);
+/* The steps of a role, ended by NULL. */
+const server_step *cluster_steps(enum server_command command);
+void cluster_banner_print(const struct server *server);
+void cluster_stop_port(struct server *server); /* takes no calls any more */
+void cluster_clients_end(struct server *server); /* their calls end, and what waits for them has run */
+void cluster_free(struct server *server);
+
+#endif

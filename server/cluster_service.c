@@ -1,0 +1,376 @@
+/*
+ * What a voter does for the other processes: lets them join, renews their certificates, hears their heartbeats.
+ *
+ * Calls come on the port's loop and must not block there: a join goes on when its command has been decided, on
+ * `completions`. Heartbeats live in memory: who is silent is asked for nothing, and nothing is decided from silence.
+ */
+#include "common/base/list.h"
+#include "common/base/mem.h"
+#include "common/io/certificate.h"
+#include "common/io/log.h"
+#include "common/rpc/rpc_schema.h"
+#include "server/cluster.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define CERTIFICATE_DAYS 90
+#define DAY_S 86400
+
+/* ---- joining ---- */
+
+struct join {
+    struct server *server;
+    struct rpc_call *call;
+    struct cluster_join message; /* borrows call->head */
+    struct meta_op op;
+};
+
+static enum errc certificate_make(struct server *server, const struct certificate_identity *identity, struct slice csr,
+                                  char **ret_certificate, struct error *e)
+{
+    struct cluster *cluster = server->cluster;
+    char *request = mem_strndup((const char *)csr.data, csr.len);
+    enum errc rc = certificate_issue(cluster->ca_pem, cluster->ca_key_pem, request, identity, ret_certificate, e);
+    mem_free(request);
+    return rc;
+}
+
+static struct certificate_identity identity_of(struct server *server, struct node_id node, uint8_t role)
+{
+    int64_t now_s = (int64_t)(env_wall_ms(server->env) / 1000);
+    return (struct certificate_identity){ server->cluster->identity.cluster, node, role, now_s - DAY_S,
+                                          now_s + (int64_t)CERTIFICATE_DAYS * DAY_S };
+}
+
+static void reply_fill(struct server *server, const char *certificate, uint8_t role, bool joins, struct enc *ret_reply)
+{
+    struct cluster *cluster = server->cluster;
+    char credentials[TEXT_FILE_BYTES_MAX];
+    struct cluster_join_reply reply = { .cluster = cluster->identity.cluster, .certificate = slice_str(certificate),
+                                        .ca = slice_str(cluster->ca_pem) };
+    if (joins && role == ROLE_METADATA) {
+        reply.ca_key = slice_str(cluster->ca_key_pem);
+    }
+    if (joins && (role == ROLE_METADATA || role == ROLE_GATEWAY)) {
+        reply.credentials = slice_of(credentials, credentials_print(&server->credentials, credentials));
+    }
+    reply.voter_count = cluster->identity.voter_count;
+    for (unsigned i = 0; i < cluster->identity.voter_count; i++) {
+        reply.voters[i].node = cluster->identity.voters[i].node;
+        reply.voters[i].address = slice_str(cluster->identity.voters[i].address);
+    }
+    cluster_join_reply_encode(ret_reply, &reply);
+    mem_wipe(credentials, sizeof(credentials));
+}
+
+static const char *refusal_text(uint8_t outcome)
+{
+    switch ((enum meta_outcome)outcome) {
+    case META_TOKEN_UNKNOWN:
+        return "the token is unknown to this cluster";
+    case META_TOKEN_EXPIRED:
+        return "the token has expired";
+    case META_TOKEN_USED:
+        return "the token was used by another process";
+    case META_TOKEN_ROLE:
+        return "the token is for another role";
+    case META_NODE_TAKEN:
+        return "another process has this node id";
+    case META_NODE_REMOVED:
+        return "this node was removed from the cluster: join with an empty --data";
+    default:
+        return "the metadata service refused it";
+    }
+}
+
+static void join_end(struct join *join, enum errc status)
+{
+    struct rpc_call *call = join->call;
+    if (status != ERRC_OK) {
+        LOG_WARN(log_event("join_refused"), log_text("peer", call->peer != NULL ? call->peer->address : ""),
+                 log_error_of(&call->error));
+    }
+    meta_op_release(&join->op);
+    mem_free(join);
+    rpc_call_finish(call, status);
+}
+
+static void join_decided(struct meta_op *op)
+{
+    struct join *join = op->data;
+    struct rpc_call *call = join->call;
+    struct server *server = join->server;
+    const struct certificate_identity identity = identity_of(server, join->message.node, join->message.role);
+    char *certificate = NULL;
+    if (op->status != ERRC_OK) {
+        join_end(join, error_set(&call->error, op->status, "%s",
+                                 op->error.code != ERRC_OK ? op->error.text : errc_text(op->status)));
+        return;
+    }
+    if (op->result.outcome != META_OK) {
+        join_end(join, error_set(&call->error, ERRC_DENIED, "%s", refusal_text(op->result.outcome)));
+        return;
+    }
+    enum errc rc = certificate_make(server, &identity, join->message.csr, &certificate, &call->error);
+    if (rc == ERRC_OK) {
+        LOG_INFO(log_event("node_joined"), log_slice("name", join->message.name),
+                 log_text("role", cluster_role_name(join->message.role)), log_slice("address", join->message.address));
+        reply_fill(server, certificate, join->message.role, true, &call->reply);
+    }
+    mem_free(certificate);
+    join_end(join, rc);
+}
+
+/* The id is made from the key (cluster_identity.c): nobody takes another's. */
+static enum errc join_check(const struct join *join, uint8_t ret_key_hash[SHA256_BYTES], struct error *e)
+{
+    const struct cluster_join *message = &join->message;
+    char *request = mem_strndup((const char *)message->csr.data, message->csr.len);
+    enum errc rc = certificate_request_key_hash(request, ret_key_hash, e);
+    mem_free(request);
+    if (rc != ERRC_OK) {
+        return rc;
+    }
+    if (memcmp(message->node.bytes, ret_key_hash, ID_BYTES) != 0) {
+        return error_set(e, ERRC_DENIED, "the node id is not that of the key");
+    }
+    if (message->role == ROLE_METADATA) {
+        return error_set(e, ERRC_UNSUPPORTED, "this version has one voter: another one cannot join yet");
+    }
+    if (message->role != ROLE_STORAGE_NODE && message->role != ROLE_GATEWAY) {
+        return error_set(e, ERRC_DENIED, "no process joins in this role");
+    }
+    return ERRC_OK;
+}
+
+static void on_join(struct server *server, struct rpc_call *call)
+{
+    struct join *join = mem_zalloc(sizeof(*join));
+    struct meta_command command = { .type = META_CMD_TOKEN_USE };
+    struct meta_token_use *use = &command.token_use;
+    join->server = server;
+    join->call = call;
+    if (cluster_join_decode(call->head, &join->message) != ERRC_OK) {
+        join_end(join, error_set(&call->error, ERRC_CORRUPT, "the request to join makes no sense"));
+        return;
+    }
+    enum errc rc = join_check(join, use->node.key_hash, &call->error);
+    if (rc != ERRC_OK) {
+        join_end(join, rc);
+        return;
+    }
+    memcpy(use->id, join->message.token_id.data, sizeof(use->id));
+    sha256_once(join->message.token_secret.data, join->message.token_secret.len, use->secret_hash);
+    use->now_ms = env_wall_ms(server->env);
+    use->node.id = join->message.node;
+    use->node.role = join->message.role;
+    use->node.state = META_NODE_IN;
+    use->node.address = join->message.address;
+    use->node.name = join->message.name;
+    use->node.zone = join->message.zone;
+    use->node.rack = join->message.rack;
+    meta_op_init(&join->op, server->completions, NULL, join_decided, join);
+    meta_propose(&server->meta, &join->op, &command);
+}
+
+/* ---- renewal ---- */
+
+/* For the same key: the node id is made from it. */
+static enum errc renew(struct server *server, struct rpc_call *call)
+{
+    struct cluster_renew message;
+    uint8_t key_hash[SHA256_BYTES];
+    char *certificate = NULL;
+    if (call->peer == NULL || cluster_renew_decode(call->head, &message) != ERRC_OK) {
+        return error_set(&call->error, ERRC_CORRUPT, "the request to renew makes no sense");
+    }
+    char *request = mem_strndup((const char *)message.csr.data, message.csr.len);
+    enum errc rc = certificate_request_key_hash(request, key_hash, &call->error);
+    mem_free(request);
+    if (rc == ERRC_OK && memcmp(call->peer->node.bytes, key_hash, ID_BYTES) != 0) {
+        rc = error_set(&call->error, ERRC_DENIED, "the key is not that of the caller's certificate");
+    }
+    if (rc == ERRC_OK) {
+        const struct certificate_identity identity = identity_of(server, call->peer->node, call->peer->role);
+        rc = certificate_make(server, &identity, message.csr, &certificate, &call->error);
+    }
+    if (rc == ERRC_OK) {
+        reply_fill(server, certificate, call->peer->role, false, &call->reply);
+    }
+    mem_free(certificate);
+    return rc;
+}
+
+/* ---- heartbeats ---- */
+
+static struct cluster_heard *heard_get(struct cluster *cluster, struct node_id node)
+{
+    for (unsigned i = 0; i < cluster->heard_count; i++) {
+        if (node_id_equal(cluster->heard[i].node, node)) {
+            return &cluster->heard[i];
+        }
+    }
+    if (cluster->heard_count == CLUSTER_NODES_MAX) {
+        return NULL;
+    }
+    struct cluster_heard *heard = &cluster->heard[cluster->heard_count++];
+    *heard = (struct cluster_heard){ .node = node };
+    return heard;
+}
+
+static void text_take(char *target, size_t capacity, struct slice text)
+{
+    (void)snprintf(target, capacity, "%.*s", (int)text.len, (const char *)text.data);
+}
+
+/* What the node says of its disks, for placement and repair. */
+static void disks_note(struct server *server, struct slice disks)
+{
+    struct node_disk_status_reply *reply = mem_zalloc(sizeof(*reply));
+    if (disks.len > 0 && node_disk_status_reply_decode(disks, reply) == ERRC_OK) {
+        for (uint32_t i = 0; i < reply->count; i++) {
+            const struct node_disk_status_entry *entry = &reply->entries[i];
+            cluster_map_disk_state(server->map, entry->disk, entry->state, entry->total_bytes, entry->free_bytes);
+        }
+    }
+    mem_free(reply);
+}
+
+static bool in_service(const struct node_disk_status_reply *heard, struct disk_id disk)
+{
+    for (uint32_t i = 0; i < heard->count; i++) {
+        if (disk_id_equal(heard->entries[i].disk, disk)) {
+            return heard->entries[i].state == DISK_ONLINE || heard->entries[i].state == DISK_FULL;
+        }
+    }
+    return false;
+}
+
+/* So that a gateway need not find out for itself, by calls that fail. */
+static void away_fill(struct server *server, struct node_heartbeat_reply *reply)
+{
+    struct cluster_map_disk *disks = mem_zalloc(NODE_DISKS_MAX * sizeof(*disks));
+    struct node_disk_status_reply *heard = mem_zalloc(sizeof(*heard));
+    struct enc text = ENC_INIT;
+    unsigned count = cluster_map_disks(server->map, disks, NODE_DISKS_MAX);
+    cluster_disks(server, heard, &text);
+    for (unsigned i = 0; i < count && i < NODE_DISKS_MAX && reply->away_count < CLUSTER_AWAY_MAX; i++) {
+        bool known = disks[i].map_state == META_DISK_IN;
+        bool here = in_service(heard, disks[i].id);
+        if (known && !here) {
+            reply->away[reply->away_count++] = disks[i].id;
+        }
+        if (known && !here && disks[i].state != DISK_ABSENT) { /* the voter's own repair looks at its map too */
+            cluster_map_disk_state(server->map, disks[i].id, DISK_ABSENT, 0, 0);
+        }
+    }
+    enc_free(&text);
+    mem_free(heard);
+    mem_free(disks);
+}
+
+static enum errc beat(struct server *server, struct rpc_call *call)
+{
+    struct cluster *cluster = server->cluster;
+    struct node_heartbeat message;
+    if (call->peer == NULL || node_heartbeat_decode(call->head, &message) != ERRC_OK) {
+        return error_set(&call->error, ERRC_CORRUPT, "the heartbeat makes no sense");
+    }
+    (void)pthread_mutex_lock(&cluster->guard);
+    struct cluster_heard *heard = heard_get(cluster, call->peer->node);
+    if (heard != NULL) {
+        heard->role = call->peer->role;
+        heard->at_ns = env_now_ns(server->env);
+        text_take(heard->address, sizeof(heard->address), message.address);
+        text_take(heard->version, sizeof(heard->version), message.version);
+        enc_reset(&heard->disks);
+        enc_raw(&heard->disks, message.disks.data, message.disks.len);
+    }
+    (void)pthread_mutex_unlock(&cluster->guard);
+    if (heard == NULL) {
+        return error_set(&call->error, ERRC_LIMIT, "more than %d processes", CLUSTER_NODES_MAX);
+    }
+    disks_note(server, message.disks);
+    if (call->peer->role == ROLE_STORAGE_NODE) {
+        cluster_topology_kick(server);
+    }
+    struct node_heartbeat_reply *reply = mem_zalloc(sizeof(*reply));
+    reply->map_revision = cluster_map_revision(server->map);
+    if (call->peer->role == ROLE_GATEWAY) {
+        away_fill(server, reply);
+    }
+    node_heartbeat_reply_encode(&call->reply, reply);
+    mem_free(reply);
+    return ERRC_OK;
+}
+
+static void on_call(struct rpc_channel *channel, struct rpc_call *call)
+{
+    struct cluster *cluster = container_of(channel, struct cluster, service);
+    struct server *server = cluster->server;
+    switch (call->method) {
+    case RPC_CLUSTER_JOIN:
+        on_join(server, call);
+        return;
+    case RPC_CLUSTER_RENEW:
+        rpc_call_finish(call, renew(server, call));
+        return;
+    case RPC_NODE_HEARTBEAT:
+        rpc_call_finish(call, beat(server, call));
+        return;
+    default:
+        rpc_call_finish(call, error_set(&call->error, ERRC_UNSUPPORTED, "method %u", call->method));
+    }
+}
+
+void cluster_service_init(struct server *server)
+{
+    static const struct rpc_channel_vt vt = { on_call };
+    server->cluster->service.vt = &vt;
+}
+
+void cluster_disks(struct server *server, struct node_disk_status_reply *ret_reply, struct enc *ret_text)
+{
+    struct cluster *cluster = server->cluster;
+    uint64_t now_ns = env_now_ns(server->env);
+    struct node_disk_status_reply *one = mem_zalloc(sizeof(*one));
+    size_t starts[CLUSTER_NODES_MAX];
+    unsigned count = 0;
+    ret_reply->count = 0;
+    (void)pthread_mutex_lock(&cluster->guard);
+    for (unsigned i = 0; i < cluster->heard_count; i++) {
+        const struct cluster_heard *heard = &cluster->heard[i];
+        if (heard->disks.len > 0 && now_ns - heard->at_ns < CLUSTER_SILENT_NS) {
+            starts[count++] = ret_text->len;
+            enc_raw(ret_text, heard->disks.data, heard->disks.len);
+        }
+    }
+    (void)pthread_mutex_unlock(&cluster->guard);
+    for (unsigned i = 0; i < count; i++) {
+        size_t end = i + 1 < count ? starts[i + 1] : ret_text->len;
+        if (node_disk_status_reply_decode(slice_of(ret_text->data + starts[i], end - starts[i]), one) != ERRC_OK) {
+            continue;
+        }
+        for (uint32_t d = 0; d < one->count && ret_reply->count < NODE_DISKS_MAX; d++) {
+            ret_reply->entries[ret_reply->count++] = one->entries[d];
+        }
+    }
+    mem_free(one);
+}
+
+uint64_t cluster_heard_age(struct server *server, struct node_id node, char ret_version[IDENTITY_TEXT_BYTES])
+{
+    struct cluster *cluster = server->cluster;
+    uint64_t age = UINT64_MAX;
+    ret_version[0] = '\0';
+    (void)pthread_mutex_lock(&cluster->guard);
+    for (unsigned i = 0; i < cluster->heard_count; i++) {
+        if (node_id_equal(cluster->heard[i].node, node)) {
+            age = env_now_ns(server->env) - cluster->heard[i].at_ns;
+            memcpy(ret_version, cluster->heard[i].version, IDENTITY_TEXT_BYTES);
+        }
+    }
+    (void)pthread_mutex_unlock(&cluster->guard);
+    return age;
+}

@@ -1,0 +1,363 @@
+/*
+ * The steps of the start of each role of a cluster, and their end. What a crash at each leaves: server/README.md.
+ */
+#include "common/base/assert.h"
+#include "common/base/mem.h"
+#include "common/io/certificate.h"
+#include "common/io/log.h"
+#include "common/rpc/rpc_schema.h"
+#include "server/cluster.h"
+#include "server/server_disks.h"
+#include "server/server_steps.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define CALL_TIMEOUT_MS 30000
+#define PORT_GRACE_MS 10000
+#define CLASS_K_DEFAULT 4
+#define CLASS_M_DEFAULT 2
+
+/* ---- all roles ---- */
+
+static enum errc step_probe(struct server *server, struct error *e)
+{
+    const struct server_options *options = &server->options;
+    enum errc rc = ERRC_OK;
+    if (options->command == SERVER_GATEWAY) {
+        rc = server_address_probe(&options->s3_listen, e);
+    }
+    if (rc == ERRC_OK && options->command != SERVER_STORAGE_NODE) {
+        rc = server_address_probe(&options->admin_listen, e);
+    }
+    return rc == ERRC_OK && options->listen.port != 0 ? server_address_probe(&options->listen, e) : rc;
+}
+
+static enum errc step_loops(struct server *server, struct error *e)
+{
+    struct cluster *cluster = server->cluster;
+    enum errc rc = loop_create(server->env, "rpc-out", &cluster->out_loop, e);
+    rc = rc == ERRC_OK ? loop_start(cluster->out_loop, e) : rc;
+    return rc == ERRC_OK ? loop_create(server->env, "rpc-in", &cluster->in_loop, e) : rc; /* runs from step_port on */
+}
+
+/* The port of the other processes; whatever serves is there already. */
+static enum errc step_port(struct server *server, struct error *e)
+{
+    struct cluster *cluster = server->cluster;
+    char address[SERVER_ADDRESS_TEXT_BYTES];
+    server_address_text(&server->options.listen, address);
+    const struct rpc_server_config config = { .env = server->env, .loop = cluster->in_loop, .tls = cluster->tls,
+                                              .cluster = cluster->identity.cluster, .node = cluster->identity.node };
+    enum errc rc = rpc_server_open(&config, address, &cluster->port, e);
+    if (rc != ERRC_OK) {
+        return rc;
+    }
+    if (server->voter != NULL) {
+        cluster_service_init(server);
+        rpc_server_route(cluster->port, RPC_META_PROPOSE, RPC_META_SESSION_RENEW, voter_channel(server->voter));
+        rpc_server_route(cluster->port, RPC_CLUSTER_JOIN, RPC_NODE_HEARTBEAT, &cluster->service);
+    } else {
+        rpc_server_route(cluster->port, RPC_NODE_SHARD_PUT, RPC_NODE_DISK_STATUS, node_channel(server->node));
+    }
+    return loop_start(cluster->in_loop, e);
+}
+
+/* Where metadata is, for those who are not there. */
+static enum errc step_voter_client(struct server *server, struct error *e)
+{
+    struct cluster *cluster = server->cluster;
+    const struct identity *identity = &cluster->identity;
+    if (identity->voter_count == 0) {
+        return error_set(e, ERRC_CORRUPT, "'%s/identity' names no voter", server->options.data);
+    }
+    const struct rpc_client_config config = {
+        .env = server->env, .loop = cluster->out_loop, .tls = cluster->tls, .address = identity->voters[0].address,
+        .cluster = identity->cluster, .self = identity->node, .role = ROLE_METADATA, .node = identity->voters[0].node,
+    };
+    cluster->voter = rpc_client_create(&config);
+    metadata_client_init(&server->meta, rpc_client_channel(cluster->voter), server->env, CALL_TIMEOUT_MS);
+    return ERRC_OK;
+}
+
+static enum errc step_map(struct server *server, struct error *e)
+{
+    const struct cluster_map_config config = { .env = server->env, .executor = server->completions, .meta = &server->meta,
+                                               .cluster = server->dirs.cluster, .on_nodes = cluster_nodes_take,
+                                               .on_nodes_data = server };
+    server->map = cluster_map_create(&config);
+    enum errc rc = server_class_settle(server, e);
+    return rc == ERRC_OK ? server_map_await(server, e) : rc;
+}
+
+static enum errc step_heartbeat(struct server *server, struct error *e)
+{
+    (void)e;
+    cluster_heartbeat_start(server);
+    return ERRC_OK;
+}
+
+/* ---- voter ---- */
+
+static enum errc voter_run(struct server *server, bool bootstrap, struct error *e)
+{
+    struct disk_id disk; /* the folder of the log is named like its voter */
+    memcpy(disk.bytes, server->node_id.bytes, ID_BYTES);
+    const struct voter_dir dir = { disk, server->options.data };
+    const struct voter_config config = {
+        .env = server->env, .kv_factory = kv_factory_rocksdb(), .executor = server->meta_executor,
+        .query_pool = server->query_pool, .cluster = server->dirs.cluster, .dir_count = 1, .dirs = &dir,
+        .mirrors_wanted = 1, .bootstrap = bootstrap, .sessions_outlive = true, .on_event = server_on_voter_event,
+    };
+    enum errc rc = voter_open(&config, &server->voter, e);
+    if (rc == ERRC_OK) {
+        metadata_client_init(&server->meta, voter_channel(server->voter), server->env, CALL_TIMEOUT_MS);
+    }
+    return rc;
+}
+
+static enum errc step_voter(struct server *server, struct error *e)
+{
+    return voter_run(server, false, e);
+}
+
+/* It stands in the map like every process, so that lists show it. */
+static enum errc step_voter_register(struct server *server, struct error *e)
+{
+    const struct identity *identity = &server->cluster->identity;
+    struct meta_command command = { .type = META_CMD_NODE_PUT };
+    struct meta_node *node = &command.node_put.node;
+    struct meta_op op;
+    *node = (struct meta_node){ .id = identity->node, .role = ROLE_METADATA, .state = META_NODE_IN,
+                                .address = slice_str(identity->address), .name = slice_str(identity->name) };
+    enum errc rc = certificate_public_key_hash(server->cluster->certificate_pem, node->key_hash, e);
+    if (rc != ERRC_OK) {
+        return rc;
+    }
+    rc = wait_propose(&server->meta, server->completions, &op, &command, e);
+    if (rc == ERRC_OK && op.result.outcome != META_OK) {
+        rc = error_set(e, ERRC_CONFLICT, "the voter cannot be put into the map: outcome %u", op.result.outcome);
+    }
+    meta_op_release(&op);
+    return rc;
+}
+
+/* ---- cluster init ---- */
+
+static enum errc step_init_voter(struct server *server, struct error *e)
+{
+    server->class_k = server->options.has_erasure ? server->options.erasure_k : CLASS_K_DEFAULT;
+    server->class_m = server->options.has_erasure ? server->options.erasure_m : CLASS_M_DEFAULT;
+    enum errc rc = voter_run(server, true, e);
+    rc = rc == ERRC_OK ? server_class_record(server, e) : rc;
+    rc = rc == ERRC_OK ? step_voter_register(server, e) : rc;
+    return rc == ERRC_OK ? identity_write(server->env, server->options.data, &server->cluster->identity, e) : rc;
+}
+
+/* ---- storage node ---- */
+
+static void on_disk_state(void *data, struct disk_id disk, enum disk_state state, const char *reason)
+{
+    struct server *server = data;
+    char path[SERVER_PATH_BYTES];
+    server_disk_path(server, disk, path);
+    if (state == DISK_FENCED) {
+        LOG_ERROR(log_event("disk_fenced"), log_text("path", path), log_text("reason", reason));
+    } else {
+        LOG_INFO(log_event("disk_state"), log_text("path", path), log_text("state", server_disk_state_text(state)));
+    }
+}
+
+/* Readers find the same damage and have the shard rebuilt; scrub's word does not reach the voter yet. */
+static void on_corrupt(void *data, struct disk_id disk, struct extent_id extent, uint8_t index)
+{
+    struct server *server = data;
+    char path[SERVER_PATH_BYTES];
+    char id[ID_HEX_BYTES];
+    server_disk_path(server, disk, path);
+    id_hex(extent.bytes, id);
+    LOG_ERROR(log_event("shard_corrupt"), log_text("path", path), log_text("extent", id), log_u64("shard", index));
+}
+
+static enum errc step_disks(struct server *server, struct error *e)
+{
+    const struct server_options *options = &server->options;
+    const struct cluster_id cluster = server->cluster->identity.cluster;
+    enum errc rc = data_dirs_open(server->env, options->dirs, options->dir_count, &server->dirs, e);
+    if (rc != ERRC_OK) {
+        return rc;
+    }
+    if (server->dirs.known_count > 0 && !cluster_id_equal(server->dirs.cluster, cluster)) {
+        return error_set(e, ERRC_EXISTS, "the directories belong to another cluster than '%s'", options->data);
+    }
+    server->dirs.cluster = cluster;
+    for (unsigned i = 0; i < server->dirs.count && rc == ERRC_OK; i++) {
+        struct data_dir *dir = &server->dirs.dirs[i];
+        if (dir->kind == DATA_DIR_EMPTY || dir->kind == DATA_DIR_ABSENT) {
+            env_random(server->env, dir->disk.bytes, ID_BYTES);
+            rc = data_dir_prepare(server->env, dir, e);
+            rc = rc == ERRC_OK ? data_dir_format(server->env, dir, cluster, e) : rc;
+        } else if (dir->kind == DATA_DIR_UNREADABLE) {
+            LOG_ERROR(log_event("dir_unreadable"), log_text("path", dir->path), log_error_of(&dir->problem));
+        }
+    }
+    return rc;
+}
+
+static enum errc step_node(struct server *server, struct error *e)
+{
+    struct node_disk_config disks[SERVER_DIRS_MAX];
+    unsigned count = 0;
+    for (unsigned i = 0; i < server->dirs.count; i++) {
+        if (server->dirs.dirs[i].kind == DATA_DIR_KNOWN) {
+            disks[count++] = server_disk_config(&server->dirs.dirs[i]);
+        }
+    }
+    const struct node_config config = {
+        .env = server->env, .kv_factory = kv_factory_rocksdb(), .home = server->completions,
+        .cluster = server->dirs.cluster, .callbacks = { on_disk_state, on_corrupt, server },
+        .disk_count = count, .disks = disks,
+    };
+    enum errc rc = node_open(&config, &server->node, e);
+    if (rc != ERRC_OK) {
+        return rc;
+    }
+    server_disks_await(server);
+    for (unsigned i = 0; i < count; i++) {
+        if (node_scrub_start(server->node, disks[i].id, SERVER_SCRUB_BYTES_PER_SECOND) != ERRC_OK) {
+            LOG_WARN(log_event("scrub_not_started"), log_text("path", disks[i].path));
+        }
+    }
+    return ERRC_OK;
+}
+
+/* ---- the tables ---- */
+
+const server_step *cluster_steps(enum server_command command)
+{
+    static const server_step init[] = { step_probe, server_step_executors, cluster_init, step_init_voter, NULL };
+    static const server_step metadata[] = {
+        step_probe, server_step_executors, step_loops, cluster_identity_start, step_voter, step_voter_register, step_map,
+        server_step_session, step_port, server_step_loops, server_step_admin, NULL,
+    };
+    static const server_step storage_node[] = {
+        step_probe, server_step_executors, step_loops, cluster_identity_start, step_disks, step_node, step_voter_client,
+        step_port, step_heartbeat, NULL,
+    };
+    static const server_step gateway[] = {
+        server_step_tls, step_probe, server_step_executors, step_loops, cluster_identity_start, step_voter_client, step_map,
+        server_step_session, step_heartbeat, server_step_loops, server_step_gateway, server_step_admin, server_step_front,
+        NULL,
+    };
+    switch (command) {
+    case SERVER_CLUSTER_INIT:
+        return init;
+    case SERVER_METADATA:
+        return metadata;
+    case SERVER_STORAGE_NODE:
+        return storage_node;
+    case SERVER_GATEWAY:
+        return gateway;
+    case SERVER_ALL:
+        break;
+    }
+    UNREACHABLE();
+}
+
+void cluster_banner_print(const struct server *server)
+{
+    const struct identity *identity = &server->cluster->identity;
+    if (server->options.command == SERVER_CLUSTER_INIT) {
+        char id[ID_HEX_BYTES];
+        id_hex(identity->cluster.bytes, id);
+        (void)printf("Cairn %s made cluster %s\n", CAIRN_VERSION, id);
+        (void)printf("  new buckets use         %u+%u\n", server->class_k, server->class_m);
+        (void)printf("  access key              %s\n", server->credentials.access_key);
+        if (server->print_keys) {
+            (void)printf("  secret key              %s\n"
+                         "                          (shown only now; kept in %s/credentials)\n",
+                         server->credentials.secret_key, server->options.data);
+        }
+        (void)printf("Start its voter:  cairn metadata --data %s --listen %s\n", server->options.data, identity->address);
+    } else {
+        (void)printf("Cairn %s %s '%s' runs%s%s\n", CAIRN_VERSION, server_command_name(server->options.command),
+                     identity->name, identity->address[0] != '\0' ? " on " : "", identity->address);
+    }
+    (void)fflush(stdout);
+}
+
+/* ---- end ---- */
+
+static void on_ended(void *data)
+{
+    waiter_wake(data, ERRC_OK);
+}
+
+void cluster_stop_port(struct server *server)
+{
+    struct cluster *cluster = server->cluster;
+    struct waiter waiter;
+    cluster_heartbeat_stop(server);
+    if (cluster->port != NULL) {
+        waiter_init(&waiter);
+        rpc_server_stop(cluster->port, PORT_GRACE_MS, on_ended, &waiter);
+        (void)waiter_wait(&waiter); /* always OK */
+    }
+}
+
+static void client_end(struct rpc_client *client)
+{
+    struct waiter waiter;
+    waiter_init(&waiter);
+    rpc_client_destroy(client, on_ended, &waiter);
+    (void)waiter_wait(&waiter); /* always OK */
+}
+
+static void loop_end(struct loop *loop)
+{
+    if (loop != NULL) {
+        loop_stop(loop);
+        loop_destroy(loop);
+    }
+}
+
+static void nothing(void *data)
+{
+    (void)data;
+}
+
+void cluster_clients_end(struct server *server)
+{
+    struct cluster *cluster = server->cluster;
+    for (unsigned i = 0; i < cluster->peer_count; i++) {
+        client_end(cluster->peers[i].client);
+    }
+    if (cluster->voter != NULL) {
+        client_end(cluster->voter);
+    }
+    if (server->completions != NULL) {
+        wait_run(server->completions, nothing, NULL);
+    }
+}
+
+void cluster_free(struct server *server)
+{
+    struct cluster *cluster = server->cluster;
+    for (unsigned i = 0; i < cluster->heard_count; i++) {
+        enc_free(&cluster->heard[i].disks);
+    }
+    loop_end(cluster->in_loop);
+    loop_end(cluster->out_loop);
+    rpc_server_destroy(cluster->port);
+    tls_context_destroy(cluster->tls);
+    certificate_key_free(cluster->key_pem);
+    certificate_key_free(cluster->ca_key_pem);
+    mem_free(cluster->certificate_pem);
+    mem_free(cluster->ca_pem);
+    if (cluster->lock != NULL) {
+        server->env->vt->close(server->env, cluster->lock);
+    }
+    (void)pthread_mutex_destroy(&cluster->guard);
+    mem_free(cluster);
+    server->cluster = NULL;
+}

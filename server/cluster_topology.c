@@ -1,0 +1,222 @@
+/*
+ * The map that the voter makes from what nodes say, and the clients that every process makes from the map.
+ *
+ * A disk that a known node has and the map does not is put into it. Groups are made when no new disk was heard of for
+ * SETTLE_NS, so that nodes that start together land in the same groups: disks are ordered so that neighbours stand in
+ * different zones and nodes (common/cluster/placement.h), and a group is a run of neighbours.
+ */
+#include "common/base/list.h"
+#include "common/base/mem.h"
+#include "common/cluster/placement.h"
+#include "common/io/log.h"
+#include "server/cluster.h"
+#include "server/server_disks.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define SETTLE_NS UINT64_C(3000000000)
+#define MAP_ARENA_BYTES (4u << 20)
+
+/* ---- clients ---- */
+
+static void peer_add(struct server *server, const struct meta_node *node)
+{
+    struct cluster *cluster = server->cluster;
+    struct cluster_peer *peer = &cluster->peers[cluster->peer_count];
+    *peer = (struct cluster_peer){ .node = node->id };
+    (void)snprintf(peer->address, sizeof(peer->address), "%.*s", (int)node->address.len, (const char *)node->address.data);
+    const struct rpc_client_config config = {
+        .env = server->env, .loop = cluster->out_loop, .tls = cluster->tls, .address = peer->address,
+        .cluster = cluster->identity.cluster, .self = cluster->identity.node, .role = ROLE_STORAGE_NODE, .node = node->id,
+    };
+    peer->client = rpc_client_create(&config);
+    cluster->peer_count++;
+    cluster_map_set_node(server->map, node->id, rpc_client_channel(peer->client));
+}
+
+static bool peer_known(const struct cluster *cluster, const struct meta_node *node)
+{
+    for (unsigned i = 0; i < cluster->peer_count; i++) {
+        if (node_id_equal(cluster->peers[i].node, node->id) &&
+            slice_equal_str(node->address, cluster->peers[i].address)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void cluster_nodes_take(void *data, const struct meta_cluster_reply *map)
+{
+    struct server *server = data;
+    struct cluster *cluster = server->cluster;
+    (void)pthread_mutex_lock(&cluster->guard);
+    for (uint32_t i = 0; i < map->node_count; i++) {
+        const struct meta_node *node = &map->nodes[i];
+        if (node->role == ROLE_STORAGE_NODE && node->state != META_NODE_REMOVED_FOR_EVER && !peer_known(cluster, node)) {
+            if (cluster->peer_count < CLUSTER_NODES_MAX) {
+                peer_add(server, node);
+            } else {
+                LOG_ERROR(log_event("too_many_nodes"), log_slice("name", node->name));
+            }
+        }
+    }
+    (void)pthread_mutex_unlock(&cluster->guard);
+}
+
+/* ---- the voter's map ---- */
+
+static enum errc propose(struct server *server, const struct meta_command *command, const char *what)
+{
+    struct meta_op op;
+    struct error e = ERROR_INIT;
+    enum errc rc = wait_propose(&server->meta, server->completions, &op, command, &e);
+    if (rc == ERRC_OK && op.result.outcome != META_OK) {
+        rc = error_set(&e, ERRC_CONFLICT, "outcome %u", op.result.outcome);
+    }
+    if (rc != ERRC_OK) {
+        LOG_WARN(log_event("topology_not_changed"), log_text("what", what), log_error_of(&e));
+    }
+    meta_op_release(&op);
+    return rc;
+}
+
+static const struct meta_node *node_find(const struct meta_cluster_reply *map, struct node_id id)
+{
+    for (uint32_t i = 0; i < map->node_count; i++) {
+        if (node_id_equal(map->nodes[i].id, id)) {
+            return &map->nodes[i];
+        }
+    }
+    return NULL;
+}
+
+static bool disk_known(const struct meta_cluster_reply *map, struct disk_id id)
+{
+    for (uint32_t i = 0; i < map->disk_count; i++) {
+        if (disk_id_equal(map->disks[i].id, id)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static unsigned disks_put(struct server *server, const struct meta_cluster_reply *map, const struct meta_node *node,
+                          const struct node_disk_status_reply *disks)
+{
+    unsigned added = 0;
+    for (uint32_t i = 0; i < disks->count; i++) {
+        const struct node_disk_status_entry *entry = &disks->entries[i];
+        if (disk_known(map, entry->disk) || (entry->state != DISK_ONLINE && entry->state != DISK_FULL)) {
+            continue;
+        }
+        const struct meta_command command = {
+            .type = META_CMD_DISK_PUT,
+            .disk_put.disk = { .id = entry->disk, .node = node->id, .state = META_DISK_IN, .bytes = entry->total_bytes,
+                               .path = entry->path, .zone = node->zone, .rack = node->rack },
+        };
+        if (propose(server, &command, "a disk") == ERRC_OK) {
+            LOG_INFO(log_event("disk_joins"), log_slice("node", node->name), log_slice("path", entry->path));
+            added++;
+        }
+    }
+    return added;
+}
+
+/* One node's word, copied out of the guard. */
+static bool heard_copy(struct cluster *cluster, unsigned index, struct cluster_heard *ret)
+{
+    (void)pthread_mutex_lock(&cluster->guard);
+    bool there = index < cluster->heard_count;
+    if (there) {
+        *ret = cluster->heard[index];
+        ret->disks = (struct enc)ENC_INIT;
+        enc_raw(&ret->disks, cluster->heard[index].disks.data, cluster->heard[index].disks.len);
+    }
+    (void)pthread_mutex_unlock(&cluster->guard);
+    return there;
+}
+
+/* A node that listens elsewhere now is found there. */
+static void address_follow(struct server *server, const struct meta_node *node, const struct cluster_heard *heard)
+{
+    if (heard->address[0] != '\0' && !slice_equal_str(node->address, heard->address)) {
+        struct meta_command command = { .type = META_CMD_NODE_PUT, .node_put.node = *node };
+        command.node_put.node.address = slice_str(heard->address);
+        (void)propose(server, &command, "a node's address"); /* logged; the next heartbeat tries again */
+    }
+}
+
+static unsigned nodes_take_in(struct server *server, const struct meta_cluster_reply *map)
+{
+    struct node_disk_status_reply *disks = mem_zalloc(sizeof(*disks));
+    struct cluster_heard heard;
+    unsigned added = 0;
+    for (unsigned i = 0; heard_copy(server->cluster, i, &heard); i++) {
+        const struct meta_node *node = node_find(map, heard.node);
+        if (node != NULL && heard.role == ROLE_STORAGE_NODE && heard.disks.len > 0 &&
+            node_disk_status_reply_decode(enc_slice(&heard.disks), disks) == ERRC_OK) {
+            address_follow(server, node, &heard);
+            added += disks_put(server, map, node, disks);
+        }
+        enc_free(&heard.disks);
+    }
+    mem_free(disks);
+    return added;
+}
+
+static bool ask_map(struct server *server, struct arena *arena, struct meta_op *op)
+{
+    struct error e = ERROR_INIT;
+    const struct meta_query query = { .type = META_QRY_CLUSTER };
+    arena_init(arena, MAP_ARENA_BYTES);
+    return wait_query(&server->meta, server->completions, arena, op, &query, &e) == ERRC_OK;
+}
+
+static void groups_settle(struct server *server, const struct meta_cluster_reply *map)
+{
+    struct error e = ERROR_INIT;
+    if (server_groups_make(server, map, &e) != ERRC_OK) {
+        LOG_WARN(log_event("topology_not_changed"), log_text("what", "groups"), log_error_of(&e));
+    }
+}
+
+static void topology_run(struct task *task)
+{
+    struct cluster *cluster = container_of(task, struct cluster, topology_task);
+    struct server *server = cluster->server;
+    struct arena arena;
+    struct meta_op op;
+    uint64_t now_ns = env_now_ns(server->env);
+    (void)pthread_mutex_lock(&cluster->guard);
+    cluster->topology_posted = false;
+    (void)pthread_mutex_unlock(&cluster->guard);
+    if (ask_map(server, &arena, &op)) {
+        unsigned added = nodes_take_in(server, &op.cluster);
+        bool settled = cluster->disks_changed_ns != 0 && now_ns - cluster->disks_changed_ns >= SETTLE_NS;
+        if (added > 0) {
+            cluster->disks_changed_ns = now_ns;
+        } else if (settled) {
+            groups_settle(server, &op.cluster);
+            cluster->disks_changed_ns = 0;
+        }
+        if (added > 0 || settled || op.cluster.revision != cluster_map_revision(server->map)) {
+            cluster_map_refresh(server->map, NULL, NULL);
+        }
+    }
+    meta_op_release(&op);
+    arena_done(&arena);
+}
+
+void cluster_topology_kick(struct server *server)
+{
+    struct cluster *cluster = server->cluster;
+    (void)pthread_mutex_lock(&cluster->guard);
+    bool post = !cluster->topology_posted;
+    cluster->topology_posted = true;
+    (void)pthread_mutex_unlock(&cluster->guard);
+    if (post) {
+        cluster->topology_task.run = topology_run;
+        executor_post(server->admin_jobs, &cluster->topology_task);
+    }
+}

@@ -1,0 +1,268 @@
+#!/usr/bin/env python3
+"""A cluster of real processes on loopback, made by deploy/local-cluster: joining and what is refused, loss of nodes, gateways
+and the voter, the way back to full strength.
+
+    tests/server/cluster.py [CASE...]
+
+CAIRN_BINARY names another binary, CAIRN_TEST_KEEP=1 keeps the files.
+"""
+import glob
+import hashlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+from server_world import S3, equal, has, run_cases, true
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BINARY = os.environ.get("CAIRN_BINARY", os.path.join(ROOT, "build", "release", "cairn"))
+SIZES = (0, 100, 4096, 70000, 1 << 20, 5 << 20, 70 << 20)
+STRENGTH_S = 120
+
+
+def pattern(name, size):
+    return (hashlib.sha256(f"{name} {size}".encode()).digest() * (size // 32 + 1))[:size]
+
+
+class Cluster:
+    def __init__(self, nodes=6, disks=2, gateways=2):
+        self.folder = tempfile.mkdtemp(prefix="cairn-cluster-")
+        try:
+            self.shown = json.loads(self.tool("up", "--json", "--nodes", nodes, "--disks", disks, "--gateways", gateways))
+        except BaseException:
+            self.close()
+            raise
+        self.keys = {"CAIRN_ACCESS_KEY": self.shown["access_key"], "CAIRN_SECRET_KEY": self.shown["secret_key"]}
+        with open(os.path.join(self.folder, "c", "cluster.json"), encoding="utf-8") as file:
+            self.voter = [p for p in json.load(file)["processes"] if p["role"] == "metadata"][0]["listen"]
+
+    def tool(self, *words):
+        done = subprocess.run([os.path.join(ROOT, "deploy", "local-cluster"), *[str(word) for word in words], "--dir",
+                               os.path.join(self.folder, "c")], env=dict(os.environ, CAIRN_BINARY=BINARY),
+                              capture_output=True, text=True, timeout=180, check=False)
+        true(done.returncode == 0, f"local-cluster {words}: {done.stderr}")
+        return done.stdout
+
+    def cli(self, *words, status=0):
+        done = subprocess.run([BINARY, *words, "--admin", self.shown["admin"]], env=dict(os.environ, **self.keys),
+                              capture_output=True, text=True, timeout=60, check=False)
+        equal(done.returncode, status, f"cairn {words}: {done.stderr}")
+        return done.stdout if status == 0 else done.stderr
+
+    def status(self):
+        return json.loads(self.cli("status", "--json"))
+
+    def s3(self, number=0):
+        host, port = self.shown["gateways"][number].rpartition("/")[2].split(":")
+        return S3(host, int(port), self.shown["access_key"], self.shown["secret_key"])
+
+    def join(self, role, token, *more, data=None, expect=1):
+        """Starts a process that must be refused; returns what it said."""
+        argv = [BINARY, role, "--data", data or os.path.join(self.folder, "stranger"), "--join", self.voter, "--token", token,
+                *more]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+        equal(done.returncode, expect, f"{role}: {done.stderr}")
+        return done.stderr
+
+    def await_whole(self):
+        until = time.monotonic() + STRENGTH_S
+        while True:
+            degraded = self.status()["degraded_stripes"]
+            if degraded == 0:
+                return
+            true(time.monotonic() < until, f"{degraded} stripes are degraded after {STRENGTH_S} s")
+            time.sleep(0.5)
+
+    def close(self):
+        subprocess.run([os.path.join(ROOT, "deploy", "local-cluster"), "down", "--dir", os.path.join(self.folder, "c")],
+                       capture_output=True, timeout=180, check=False)
+        if not os.environ.get("CAIRN_TEST_KEEP"):
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def with_cluster(case, **options):
+    cluster = Cluster(**options)
+    try:
+        case(cluster)
+    finally:
+        cluster.close()
+
+
+def fill(cluster, prefix, gateway=0):
+    s3 = cluster.s3(gateway)
+    true(s3.make_bucket("bucket").status in (200, 409), "make bucket")
+    for size in SIZES:
+        put = s3.put("bucket", f"{prefix}{size}", pattern(prefix, size))
+        equal(put.status, 200, f"put {prefix}{size}: {put.body}")
+
+
+def check(cluster, prefix):
+    for gateway in range(len(cluster.shown["gateways"])):
+        s3 = cluster.s3(gateway)
+        for size in SIZES:
+            got = s3.get("bucket", f"{prefix}{size}")
+            true(got.status == 200 and got.body == pattern(prefix, size), f"get {prefix}{size} of gateway {gateway}: {got}")
+
+
+def nodes_gateways_and_the_voter_are_lost(_world):
+    with_cluster(losses)
+
+
+def losses(cluster):
+    fill(cluster, "a")
+    check(cluster, "a")
+    status = cluster.status()
+    equal((status["state"], status["erasure"], status["degraded_stripes"]), ("ok", "4+2", 0), "status")
+    for node in json.loads(cluster.cli("disk", "list", "--json"))["disks"]:
+        equal(node["state"], "online", "disk")
+    explained = json.loads(cluster.cli("explain", "bucket", f"a{1 << 20}", "--json"))
+    true(len({shard["disk"] for extent in explained["extents"] for shard in extent["shards"]}) == 6, "six disks for 4+2")
+    # Two of six nodes, the first unannounced: nothing that was acknowledged is away, and writes go on.
+    cluster.tool("kill", "node2")
+    check(cluster, "a")
+    cluster.tool("kill", "node5")
+    check(cluster, "a")
+    time.sleep(5)  # until the voter counts them as silent and the gateways have heard of it
+    fill(cluster, "b", gateway=1)
+    check(cluster, "b")
+    true(cluster.status()["degraded_stripes"] > 0, "two nodes are away and nothing is degraded")
+    # A gateway holds nothing.
+    cluster.tool("kill", "gateway1")
+    cluster.tool("start", "gateway1")
+    check(cluster, "b")
+    cluster.tool("start", "node2")
+    cluster.tool("start", "node5")
+    cluster.await_whole()
+    # Without the voter: 503, never 404; all is back with it.
+    cluster.tool("kill", "voter1")
+    equal(cluster.s3().get("bucket", "a100").status, 503, "get without a voter")
+    equal(cluster.s3().get("bucket", "never-there").status, 503, "get of nothing without a voter")
+    cluster.tool("start", "voter1")
+    until = time.monotonic() + 30
+    while cluster.s3().get("bucket", "a100").status != 200:
+        true(time.monotonic() < until, "no answer 30 s after the voter's return")
+        time.sleep(0.2)
+    check(cluster, "a")
+    check(cluster, "b")
+    for size in SIZES:
+        equal(cluster.s3(1).delete("bucket", f"a{size}").status, 204, "delete")
+        equal(cluster.s3(0).get("bucket", f"a{size}").status, 404, "get of what the other gateway deleted")
+    cluster.tool("restart", "node1")
+    check(cluster, "b")
+
+
+def who_may_join(_world):
+    with_cluster(joins, nodes=3, disks=2, gateways=1)
+
+
+def joins(cluster):
+    stranger = os.path.join(cluster.folder, "stranger")
+    ports = [str(port) for port in free_ports(2)]
+    gateway = ("--s3-listen", f"127.0.0.1:{ports[0]}", "--admin-listen", f"127.0.0.1:{ports[1]}")
+    node = ("--listen", f"127.0.0.1:{ports[0]}", os.path.join(cluster.folder, "strange-disk"))
+    before = json.loads(cluster.cli("node", "list", "--json"))["nodes"]
+    equal(sorted(n["role"] for n in before), ["gateway", "metadata"] + ["storage-node"] * 3, "roles")
+    token = json.loads(cluster.cli("token", "create", "--role", "gateway", "--json"))["token"]
+    has(cluster.join("storage-node", token, *node), "the token is for a gateway", "a token of another role")
+    head, _, secret_and_hash = token.partition(".gateway.")
+    has(cluster.join("storage-node", head + ".storage-node." + secret_and_hash, *node), "another role", "a token whose role was changed")
+    token_id, secret, ca_hash = secret_and_hash.split(".")
+    other = f"{head}.gateway.{token_id}.{'0' * len(secret)}.{ca_hash}"
+    has(cluster.join("gateway", other, *gateway), "unknown", "a token with another secret")
+    foreign = f"{head}.gateway.{token_id}.{secret}.{'0' * len(ca_hash)}"
+    has(cluster.join("gateway", foreign, *gateway), "joining at", "a token of another cluster's CA")
+    equal(cluster.join("gateway", "cairn-token-1.gateway.zz", *gateway, expect=1).count("not a token"), 1, "no token at all")
+    equal(json.loads(cluster.cli("node", "list", "--json"))["nodes"], before_ages(cluster, before), "nothing has joined")
+    true(not os.path.exists(os.path.join(stranger, "identity")), "an identity was left by a refused join")
+    # Used by one key: that one again, no other.
+    first = subprocess.Popen([BINARY, "gateway", "--data", stranger, "--join", cluster.voter, "--token", token, *gateway],
+                             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    try:
+        has(first.stdout.readline(), "runs", "the joined gateway")
+    finally:
+        first.terminate()
+        equal(first.wait(60), 0, "end of the gateway")
+    has(cluster.join("gateway", token, *gateway, data=os.path.join(cluster.folder, "second")), "used", "a used token")
+    has(cluster.join("storage-node", token, *node, data=stranger), "belongs to a gateway", "another role's folder")
+    equal(len(json.loads(cluster.cli("node", "list", "--json"))["nodes"]), len(before) + 1, "nodes")
+    # Secrets: a storage node has none of the cluster's, and no log has one.
+    for folder in glob.glob(os.path.join(cluster.folder, "c", "node*", "data")):
+        true(not os.path.exists(os.path.join(folder, "credentials")), "a storage node has the credentials")
+        true(not os.path.exists(os.path.join(folder, "ca.key")), "a storage node has the CA's key")
+    for log in glob.glob(os.path.join(cluster.folder, "c", "*", "log")):
+        with open(log, encoding="utf-8", errors="replace") as file:
+            text = file.read()
+        true(cluster.shown["secret_key"] not in text and secret not in text, f"a secret is in {log}")
+    for name in ("node.key", "credentials", "identity"):
+        equal(os.stat(os.path.join(stranger, name)).st_mode & 0o777, 0o600, f"mode of {name}")
+    has(cluster.cli("token", "create", "--role", "metadata", status=1), "one metadata voter", "a second voter")
+    has(cluster.cli("disk", "replace", cluster.folder, status=1), "cluster", "disk replace of a cluster")
+    # The port of the other processes: no TLS, no word.
+    with socket.create_connection((cluster.voter.split(":")[0], int(cluster.voter.split(":")[1])), 10) as plain:
+        plain.settimeout(10)
+        plain.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        try:
+            answer = plain.recv(4096)
+        except ConnectionError:
+            answer = b""
+        true(b"HTTP" not in answer, f"plain text was answered: {answer}")
+
+
+def before_ages(cluster, before):
+    """The nodes as they were, with the ages of now."""
+    now = {n["id"]: n["heartbeat_age_seconds"] for n in json.loads(cluster.cli("node", "list", "--json"))["nodes"]}
+    return [dict(n, heartbeat_age_seconds=now[n["id"]]) for n in before]
+
+
+def free_ports(count):
+    sockets = [socket.socket() for _ in range(count)]
+    for sock in sockets:
+        sock.bind(("127.0.0.1", 0))
+    ports = [sock.getsockname()[1] for sock in sockets]
+    for sock in sockets:
+        sock.close()
+    return ports
+
+
+def a_cluster_is_made_once(_world):
+    folder = tempfile.mkdtemp(prefix="cairn-cluster-")
+    data = os.path.join(folder, "data")
+    argv = [BINARY, "cluster", "init", "--data", data, "--listen", "127.0.0.1:7000"]
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+        equal(done.returncode, 0, done.stderr)
+        has(done.stdout, ["access key", "secret key", "4+2"], "cluster init")
+        for name in ("ca.key", "node.key", "credentials", "identity"):
+            equal(os.stat(os.path.join(data, name)).st_mode & 0o777, 0o600, f"mode of {name}")
+        with open(os.path.join(data, "identity"), "rb") as file:
+            identity = file.read()
+        again = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+        equal(again.returncode, 1, "a second init")
+        has(again.stderr, "belongs to a cluster already", "a second init")
+        with open(os.path.join(data, "identity"), "rb") as file:
+            equal(file.read(), identity, "the identity after a refused init")
+        for words, text in ((["gateway", "--data", data], "belongs to a metadata"),
+                            (["gateway", "--data", os.path.join(folder, "new")], "--join and --token"),
+                            (["metadata", "--data", data], "--listen"),
+                            (["storage-node", "--data", data, "--listen", "127.0.0.1:7001"], "directory"),
+                            (["metadata", "--data", data, "--listen", "127.0.0.1:7000", "x"], "unexpected argument")):
+            if words[0] == "gateway":
+                words += ["--s3-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]
+            refused = subprocess.run([BINARY, *words], capture_output=True, text=True, timeout=60, check=False)
+            true(refused.returncode in (1, 2), f"{words}: {refused.returncode}")
+            has(refused.stderr, text, str(words))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+CASES = {case.__name__: case for case in (a_cluster_is_made_once, who_may_join, nodes_gateways_and_the_voter_are_lost)}
+
+if __name__ == "__main__":
+    if not os.access(BINARY, os.X_OK):
+        sys.exit(f"{BINARY} is not there: make build")
+    run_cases("cluster", CASES)
