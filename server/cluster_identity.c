@@ -91,11 +91,21 @@ static enum errc key_settle(struct server *server, struct error *e)
     return rc == ERRC_OK ? node_id_of(cluster->key_pem, &cluster->identity.node, e) : rc;
 }
 
+/* Where others reach this process, as this start was told; a gateway is not reached. */
+static void address_fill(const struct server_options *options, struct identity *identity)
+{
+    const struct server_address *address = options->advertise.port != 0 ? &options->advertise : &options->listen;
+    if (address->port != 0) {
+        char text[SERVER_ADDRESS_TEXT_BYTES];
+        server_address_text(address, text);
+        (void)snprintf(identity->address, sizeof(identity->address), "%.*s", CLUSTER_ADDRESS_BYTES_MAX, text);
+    }
+}
+
 static void identity_fill(struct server *server)
 {
     struct identity *identity = &server->cluster->identity;
     const struct server_options *options = &server->options;
-    const struct server_address *address = options->advertise.port != 0 ? &options->advertise : &options->listen;
     char id[ID_HEX_BYTES];
     id_hex(identity->node.bytes, id);
     identity->role = role_of(options->command);
@@ -106,11 +116,7 @@ static void identity_fill(struct server *server)
     } else {
         (void)snprintf(identity->name, sizeof(identity->name), "%s-%.8s", cluster_role_name(identity->role), id);
     }
-    if (address->port != 0) {
-        char text[SERVER_ADDRESS_TEXT_BYTES];
-        server_address_text(address, text);
-        (void)snprintf(identity->address, sizeof(identity->address), "%.*s", CLUSTER_ADDRESS_BYTES_MAX, text);
-    }
+    address_fill(options, identity);
 }
 
 /* ---- joining ---- */
@@ -266,7 +272,23 @@ static enum errc identity_check(struct server *server, struct error *e)
         return error_set(e, ERRC_INVALID, "'%s' belongs to a %s: this command runs a %s", server->options.data,
                          cluster_role_name(identity->role), cluster_role_name(role));
     }
+    const struct server_options *options = &server->options;
+    if ((options->zone[0] != '\0' && strcmp(options->zone, identity->zone) != 0) ||
+        (options->rack[0] != '\0' && strcmp(options->rack, identity->rack) != 0)) {
+        return error_set(e, ERRC_INVALID, "'%s' joined in zone '%s', rack '%s': this version can't move it", options->data,
+                         identity->zone, identity->rack);
+    }
     return ERRC_OK;
+}
+
+/* It may listen elsewhere than before: heartbeats tell the voter. */
+static enum errc address_settle(struct server *server, struct error *e)
+{
+    struct identity *identity = &server->cluster->identity;
+    struct identity before = *identity;
+    address_fill(&server->options, identity);
+    return strcmp(before.address, identity->address) == 0 ? ERRC_OK
+                                                          : identity_write(server->env, server->options.data, identity, e);
 }
 
 enum errc cluster_identity_start(struct server *server, struct error *e)
@@ -292,6 +314,7 @@ enum errc cluster_identity_start(struct server *server, struct error *e)
         return error_set(e, rc, "%s", why.text);
     }
     rc = rc == ERRC_OK ? identity_check(server, e) : rc;
+    rc = rc == ERRC_OK ? address_settle(server, e) : rc;
     rc = rc == ERRC_OK ? cluster_files_read(server, e) : rc;
     server->dirs.cluster = cluster->identity.cluster;
     server->node_id = cluster->identity.node;

@@ -328,6 +328,7 @@ void cluster_service_init(struct server *server)
 {
     static const struct rpc_channel_vt vt = { on_call };
     server->cluster->service.vt = &vt;
+    server->cluster->disks_changed_ns = env_now_ns(server->env); /* an earlier run may have ended before groups were made */
 }
 
 void cluster_disks(struct server *server, struct node_disk_status_reply *ret_reply, struct enc *ret_text)

@@ -190,6 +190,22 @@ def joins(cluster):
     has(cluster.join("gateway", token, *gateway, data=os.path.join(cluster.folder, "second")), "used", "a used token")
     has(cluster.join("storage-node", token, *node, data=stranger), "belongs to a gateway", "another role's folder")
     equal(len(json.loads(cluster.cli("node", "list", "--json"))["nodes"]), len(before) + 1, "nodes")
+    # A folder belongs to one process at a time, and a node stays in its zone; it may listen elsewhere.
+    folder = os.path.join(cluster.folder, "c", "node1")
+    again = [BINARY, "storage-node", "--data", os.path.join(folder, "data"), "--listen", f"127.0.0.1:{ports[0]}",
+             os.path.join(folder, "disk1"), os.path.join(folder, "disk2")]
+    has(said(again), "in use", "a second process of one folder")
+    cluster.tool("stop", "node1")
+    has(said(again + ["--zone", "elsewhere"]), "joined in zone 'zone1'", "another zone")
+    moved = subprocess.Popen(again, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        until = time.monotonic() + 30
+        while not any(n["address"] == f"127.0.0.1:{ports[0]}" for n in json.loads(cluster.cli("node", "list", "--json"))["nodes"]):
+            true(time.monotonic() < until, "the node's new address is not in the map after 30 s")
+            time.sleep(0.2)
+    finally:
+        moved.terminate()
+        equal(moved.wait(60), 0, "end of the moved node")
     # Secrets: a storage node has none of the cluster's, and no log has one.
     for folder in glob.glob(os.path.join(cluster.folder, "c", "node*", "data")):
         true(not os.path.exists(os.path.join(folder, "credentials")), "a storage node has the credentials")
@@ -219,6 +235,13 @@ def before_ages(cluster, before):
     return [dict(n, heartbeat_age_seconds=now[n["id"]]) for n in before]
 
 
+def said(argv):
+    """What a process that must be refused says."""
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    equal(done.returncode, 1, f"{argv[1]}: {done.stderr}")
+    return done.stderr
+
+
 def free_ports(count):
     sockets = [socket.socket() for _ in range(count)]
     for sock in sockets:
@@ -246,6 +269,9 @@ def a_cluster_is_made_once(_world):
         has(again.stderr, "belongs to a cluster already", "a second init")
         with open(os.path.join(data, "identity"), "rb") as file:
             equal(file.read(), identity, "the identity after a refused init")
+        moved = subprocess.run([BINARY, "storage-node", "--data", data, "--listen", "127.0.0.1:0", folder], capture_output=True,
+                               text=True, timeout=60, check=False)
+        equal(moved.returncode, 2, "a port of 0")
         for words, text in ((["gateway", "--data", data], "belongs to a metadata"),
                             (["gateway", "--data", os.path.join(folder, "new")], "--join and --token"),
                             (["metadata", "--data", data], "--listen"),
