@@ -233,13 +233,13 @@ static enum errc apply_threads(struct server_options *options, const char *value
     return ERRC_OK;
 }
 
-/* INLINE:COPIES, both in bytes. */
+/* INLINE:COPIES, both in bytes. An experiment, for measuring the classes against each other (docs/OPERATIONS.md). */
 static enum errc apply_small_classes(struct server_options *options, const char *value, struct error *e)
 {
     char *end = NULL;
     unsigned long inline_bytes = strtoul(value, &end, 10);
     unsigned long copies_bytes = 0;
-    bool ok = end != value && *end == ':' && end[1] >= '0' && end[1] <= '9';
+    bool ok = value[0] >= '0' && value[0] <= '9' && *end == ':' && end[1] >= '0' && end[1] <= '9';
     if (ok) {
         copies_bytes = strtoul(end + 1, &end, 10);
         ok = *end == '\0';

@@ -268,6 +268,26 @@ def permission_lost_under_the_server(world):
     check(up, count=2, prefix="later")
 
 
+def small_classes_of_an_experiment(world):
+    dirs = world.dirs(4)
+    for value in ("", "4096", "4096:", ":0", "x:0", "-1:0", " 1:0", "0:-1", "1:2:3", "99999999999999999999:0", "16777216:0", "0:16777216"):
+        world.refused(dirs, ["--small-classes", "INLINE:COPIES"], f"--small-classes={value}", code=2)
+    sizes = (4 << 10, 24 << 10)
+    for limits, wanted in ((None, ("inline", "copies")), ("0:0", ("cauchy", "cauchy")), ("0:131072", ("copies", "copies")),
+                           ("65536:0", ("inline", "inline")), ("4095:4096", ("copies", "cauchy"))):
+        up = world.up(dirs, *(["--small-classes", limits] if limits else []))
+        s3 = up.s3()
+        true(s3.make_bucket("classes").status in (200, 409), "make bucket")
+        found = []
+        for size in sizes:
+            equal(s3.put("classes", "k", os.urandom(size)).status, 200, "put")
+            shown = up.cli("explain", "classes", "k")[1]
+            found.append(shown["extents"][0]["kind"] if shown["extents"] else shown["data"].split()[0])
+        equal(tuple(found), wanted, f"classes of {sizes} bytes with {limits}")
+        equal(up.stop(), 0, "exit status")
+    true("small-classes" not in world.cairn("server", "--help").stdout, "an experiment in --help")
+
+
 def admin_verbs(world):
     up = world.up(world.dirs(6))
     fill(up, count=2)
