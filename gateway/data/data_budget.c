@@ -32,6 +32,15 @@ bool data_budget_take(struct data_budget *budget, uint64_t bytes, struct data_bu
     return granted;
 }
 
+bool data_budget_try(struct data_budget *budget, uint64_t bytes)
+{
+    data_lock_take(&budget->lock);
+    bool granted = list_empty(&budget->waiters) && fits(budget, bytes);
+    budget->used_bytes += granted ? bytes : 0;
+    data_lock_give(&budget->lock);
+    return granted;
+}
+
 void data_budget_force(struct data_budget *budget, uint64_t bytes)
 {
     data_lock_take(&budget->lock);

@@ -31,6 +31,8 @@ void data_budget_init(struct data_budget *budget, uint64_t limit_bytes);
 /* True: `bytes` are the caller's. False: `wait` is queued and its task will be posted WITH the bytes already taken. A
  * request larger than the limit is granted when nothing else is held, so that it cannot wait for ever. */
 bool data_budget_take(struct data_budget *budget, uint64_t bytes, struct data_budget_wait *wait);
+/* True: `bytes` are the caller's. False: they are not there, or others wait; nothing is queued. */
+bool data_budget_try(struct data_budget *budget, uint64_t bytes);
 /* Takes without waiting, over the limit if need be: for a stream that must finish what it holds. */
 void data_budget_force(struct data_budget *budget, uint64_t bytes);
 void data_budget_give(struct data_budget *budget, uint64_t bytes);

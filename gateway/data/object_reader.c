@@ -3,7 +3,8 @@
  *
  * Three offsets of the object move to the right: `at` (handed out), `planned` (units made) and `end`. Units are read
  * side by side and handed out in order. The plan stops at the window, at the budget, and where the references known
- * so far end; then more are asked for.
+ * so far end; then more are asked for. Only a reader without any unit waits for the budget: what is read ahead is taken
+ * where there is room, so whoever waits has nothing to hand out.
  */
 #include "gateway/data/object_reader.h"
 
@@ -259,6 +260,12 @@ static const struct meta_data_extent *extent_at_plan(struct object_reader *reade
     return NULL;
 }
 
+static void unit_plan(struct object_reader *reader, const struct read_unit *unit)
+{
+    reader->planned = unit->end;
+    reader->unit_bytes += unit->end - unit->first;
+}
+
 /* False: nothing more can be planned now. */
 static bool plan_unit(struct object_reader *reader)
 {
@@ -286,8 +293,16 @@ static bool plan_unit(struct object_reader *reader)
     unit->first = reader->planned;
     unit->end = reader->planned + length;
     unit->budget_bytes = read_unit_bytes(unit);
-    reader->planned = unit->end;
-    reader->unit_bytes += length;
+    if (!list_empty(&reader->units)) {
+        if (!data_budget_try(&reader->store->read_budget, unit->budget_bytes)) {
+            read_unit_free(unit);
+            return false;
+        }
+        unit_plan(reader, unit);
+        unit_begin(reader, unit);
+        return true;
+    }
+    unit_plan(reader, unit);
     reader->pending = unit;
     reader->budget_wait.executor = reader->params.executor;
     reader->budget_wait.task.run = budget_granted;

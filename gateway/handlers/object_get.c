@@ -19,6 +19,9 @@
 
 #define WHOLE (1ull << 62)   /* longer than any object */
 #define SEND_PARTS_MAX 16    /* pieces of one write */
+#define CHECK_MS 1000        /* of a client that takes bytes slowly */
+#define SLOW_BYTES (64u << 10) /* as of uploads: less than this in each of so many checks is slow (object_writer.c) */
+#define SLOW_CHECKS_MAX 5
 #define GET_TRIES_MAX 3      /* after that a 503: the client's retry starts over */
 
 struct get_state {
@@ -44,6 +47,10 @@ struct get_state {
     bool at_end;                 /* everything has been given to HTTP, or will be by the write under way */
     bool started;                /* the head is out */
     uint64_t sent;
+    struct timer check_timer;    /* while a reader is open */
+    struct request *request;     /* of check_timer */
+    uint64_t acked;              /* at the last check */
+    unsigned slow_checks;        /* in a row */
     unsigned tries;              /* starts over after an overwrite in between */
 };
 
@@ -59,6 +66,7 @@ static void get_cleanup(struct request *r)
 {
     struct get_state *state = r->state;
     if (state->reader != NULL) {
+        timer_stop(r->executor, &state->check_timer);
         object_reader_close(state->reader);
         state->reader = NULL;
     }
@@ -289,6 +297,23 @@ static void get_pump(struct request *r, struct get_state *state)
     }
 }
 
+/* The memory of all downloads is bounded. Clients that hardly take what they asked for must not keep it while others have
+ * nothing to send: as with slow uploads, they are cut, but only then. */
+static void get_check(struct task *task)
+{
+    struct get_state *state = container_of(container_of(task, struct timer, task), struct get_state, check_timer);
+    struct request *r = state->request;
+    uint64_t acked = http_acked_bytes(r->http);
+    bool slow = state->writing && acked - state->acked < SLOW_BYTES;
+    state->slow_checks = slow ? state->slow_checks + 1 : 0;
+    state->acked = acked;
+    if (state->slow_checks >= SLOW_CHECKS_MAX && data_budget_pressed(&request_store(r)->read_budget)) {
+        request_cut(r);
+        return;
+    }
+    timer_start(r->executor, &state->check_timer, CHECK_MS);
+}
+
 static void get_read(struct request *r, struct get_state *state)
 {
     struct meta_object_reply *reply = &state->reply;
@@ -313,6 +338,9 @@ static void get_read(struct request *r, struct get_state *state)
         .data = r,
     };
     state->reader = object_reader_open(request_store(r), &params);
+    state->request = r;
+    state->check_timer.task.run = get_check;
+    timer_start(r->executor, &state->check_timer, CHECK_MS);
     get_unpin(r, state); /* the reader has its own */
     get_pump(r, state);
 }

@@ -141,6 +141,9 @@ void http_body_end(struct http_request *req);
 void http_respond_whole(struct http_request *req, const struct http_response *response, struct http_part body);
 /* Bytes of body handed to the client so far (for the access log). */
 uint64_t http_sent_bytes(const struct http_request *req);
+/* Bytes that the client's side has confirmed since the connection began, heads and TLS included: compared with an
+ * earlier answer it tells whether the client takes anything. 0 once the connection is gone. */
+uint64_t http_acked_bytes(const struct http_request *req);
 
 /* Cuts the connection at once (RST where it matters): the client can't take it for a whole response.
  * on_closed is not called for it. */

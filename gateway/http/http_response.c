@@ -1,6 +1,7 @@
 #include "common/base/assert.h"
 #include "common/base/mem.h"
 #include "gateway/http/http_conn.h"
+#include "gateway/http/tcp_progress.h"
 
 #include <stdio.h>
 
@@ -413,4 +414,10 @@ void http_respond_whole(struct http_request *req, const struct http_response *re
 uint64_t http_sent_bytes(const struct http_request *req)
 {
     return container_of(req, const struct http_exchange, req)->sent_bytes;
+}
+
+uint64_t http_acked_bytes(const struct http_request *req)
+{
+    const struct http_conn *conn = container_of(req, const struct http_exchange, req)->conn;
+    return conn != NULL && conn->sock != NULL ? tcp_acked_bytes(h2o_socket_get_fd(conn->sock)) : 0;
 }

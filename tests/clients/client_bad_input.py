@@ -2,9 +2,11 @@
 import datetime
 import hashlib
 import os
+import re
 import resource
 import socket
 import time
+import urllib.request
 
 from counter import Skip, equal, true
 from s3http import Broken, EMPTY, crc32_base64, md5_base64, quote
@@ -47,7 +49,8 @@ def run(server, counter):
     equal(t.s3.put(B, "good", t.good).status, 200, "put")
     for function in (signatures, duplicate_credentials, time_and_dates, body_lengths, wrong_digests, chunk_signatures, chunk_framing,
                      trailers, xml_bodies, keys, paths, ranges_and_numbers, heads, framing, methods, pipelining,
-                     expect_continue, no_length, idle_connections, client_that_stops_reading, client_that_vanishes):
+                     expect_continue, no_length, idle_connections, client_that_stops_reading, clients_that_stop_reading,
+                     client_that_vanishes):
         counter.case("bad input: " + function.__name__.replace("_", " "), function, t)
         counter.case(f"bad input: alive after {function.__name__.replace('_', ' ')}", alive, t)
 
@@ -410,6 +413,57 @@ def client_that_stops_reading(t):
         sock.close()
     true(grown < 8 * (64 << 20), f"8 readers that stopped cost {grown >> 20} MiB (objects of {size >> 20} MiB)")
     t.s3.delete(B, "large")
+
+
+def download_budget(t):
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(f"http://127.0.0.1:{t.server.admin_port}/metrics", timeout=10) as f:
+        return int(re.search(rb"^cairn_download_budget_used_bytes (\d+)", f.read(), re.M).group(1))
+
+
+def clients_that_stop_reading(t):
+    """200 of them hold all the memory for downloads; others go on, and each is cut and gives back what it held."""
+    body = os.urandom(1 << 20) * 32
+    equal(t.s3.request("PUT", f"/{B}/large", body=body, payload="UNSIGNED-PAYLOAD").status, 200, "put")
+    socks = []
+    try:
+        for _ in range(200):
+            sock = socket.socket()
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.settimeout(10)
+            sock.connect(("127.0.0.1", t.server.port))
+            sock.sendall(t.signed_head("GET", f"/{B}/large", {}, EMPTY))
+            socks.append(sock)
+        time.sleep(1)
+        held = download_budget(t)
+        true(held > 200 << 20, f"they hold {held >> 20} MiB: they prove nothing")
+        s3 = t.server.s3(timeout=60)
+        for i in range(5):
+            start = time.monotonic()
+            true(s3.get(B, "large").body == body, f"get {i} while others do not read")
+            took = time.monotonic() - start
+            true(took < 12, f"get {i} took {took:.1f} s")
+        deadline = time.monotonic() + 60  # 20 s without progress, and nobody presses them any more
+        while download_budget(t) > 0:
+            true(time.monotonic() < deadline, f"{download_budget(t) >> 20} MiB stay held by clients that do not read")
+            time.sleep(0.5)
+        for sock in socks:
+            true(read_until_cut(sock) < len(body), "one that did not read got everything")
+    finally:
+        for sock in socks:
+            sock.close()
+    t.s3.delete(B, "large")
+
+
+def read_until_cut(sock):
+    """Bytes that were still on their way; the end must come at once."""
+    got = 0
+    try:
+        while data := sock.recv(1 << 16):
+            got += len(data)
+    except ConnectionError:
+        pass
+    return got
 
 
 def client_that_vanishes(t):

@@ -342,6 +342,64 @@ static void a_stream_that_breaks_is_cut(void **state)
     pattern_free(bytes);
 }
 
+static void ignore_task(struct task *task)
+{
+    (void)task;
+}
+
+/* Held until the client is cut for it, or for ever. */
+static void slow_download(uint64_t step, bool wanted, bool is_cut)
+{
+    struct exchange x;
+    struct data_budget *budget = &world.store.read_budget;
+    exchange_init(&x, "GET", "/bucket/k", NULL, SLICE_EMPTY);
+    exchange_sign(&x);
+    x.stops_reading = true;
+    x.acked_step = step;
+    world.handler.on_request(world.handler.data, &x.http);
+    (void)turn_env_run(&world.env, exchange_over, &x, 900);
+    assert_true(x.out.len > 0);
+    uint64_t held = data_budget_used(budget);
+    assert_true(held > 1u << 20);
+    struct data_budget_wait wait = { .executor = &world.env.executor.executor, .task.run = ignore_task };
+    if (wanted) {
+        assert_false(data_budget_take(budget, budget->limit_bytes, &wait));
+    }
+    (void)turn_env_run(&world.env, exchange_over, &x, 4000);
+    assert_false(x.released); /* not at once */
+    (void)turn_env_run(&world.env, exchange_over, &x, 60000);
+    assert_int_equal(x.released, is_cut);
+    assert_int_equal(x.aborted, is_cut);
+    if (wanted && is_cut) {
+        assert_int_equal(data_budget_used(budget), budget->limit_bytes); /* the other one has got all of it */
+        data_budget_give(budget, budget->limit_bytes);
+    } else if (wanted) {
+        assert_true(data_budget_cancel(budget, &wait));
+    }
+    if (!is_cut) { /* it goes on reading */
+        assert_int_equal(data_budget_used(budget), held);
+        x.stops_reading = false;
+        executor_post(x.http.executor, &x.written_task);
+        assert_true(turn_env_run(&world.env, exchange_over, &x, 60000));
+        assert_true(x.ended);
+        assert_int_equal(x.announced, x.out.len);
+    }
+    exchange_free(&x);
+}
+
+static void slow_downloads_give_way_to_others(void **state)
+{
+    (void)state;
+    struct slice bytes = pattern(24u << 20, 10);
+    expect("PUT", "/bucket", NULL, NULL, 200, NULL);
+    put_bytes("/bucket/k", bytes);
+    slow_download(0, false, false);         /* nobody needs what it holds: HTTP's own deadline is another matter */
+    slow_download(0, true, true);
+    slow_download(10000, true, true);       /* a trickle */
+    slow_download(100000, true, false);     /* slow, but it takes something */
+    pattern_free(bytes);
+}
+
 /* ---- versions: switched on behind the gateway's back, since PutBucketVersioning is not offered ---- */
 
 static void version_of(const char *method, const char *target, const char *body, unsigned status, char id[64],
@@ -777,6 +835,7 @@ int main(void)
         WORLD_TEST(a_commit_that_is_not_done_frees_its_extents),
         WORLD_TEST(lost_disks_are_503_never_404),
         WORLD_TEST(a_stream_that_breaks_is_cut),
+        WORLD_TEST(slow_downloads_give_way_to_others),
         WORLD_TEST(versions_stack_up),
         WORLD_TEST(requests_are_counted),
         WORLD_TEST(trailers_are_compared_before_the_commit),

@@ -41,6 +41,8 @@ struct exchange {
     size_t body_at, piece_bytes;
     bool vanishes;             /* the client leaves when half of the body is read */
     bool leaves_reading;       /* the client leaves after the first write of the response */
+    bool stops_reading;        /* the client takes nothing of the response but what http_acked_bytes says */
+    uint64_t acked_step, acked;/* more with each look */
     const char *payload;       /* signed in place of the body's hash; NULL: the hash */
     unsigned pieces_read;
     http_on_piece *on_piece;
@@ -161,7 +163,7 @@ void http_body_write(struct http_request *req, const struct http_part *parts, si
     x->on_written = on_written;
     x->written_data = data;
     x->written_task.run = written_run;
-    if (on_written != NULL) {
+    if (on_written != NULL && !x->stops_reading) {
         executor_post(req->executor, &x->written_task);
     }
 }
@@ -189,6 +191,13 @@ void http_respond_whole(struct http_request *req, const struct http_response *re
 uint64_t http_sent_bytes(const struct http_request *req)
 {
     return container_of(req, const struct exchange, http)->out.len;
+}
+
+uint64_t http_acked_bytes(const struct http_request *req)
+{
+    struct exchange *x = exchange_of((struct http_request *)(uintptr_t)req);
+    x->acked += x->acked_step;
+    return x->acked;
 }
 
 void http_abort(struct http_request *req)
