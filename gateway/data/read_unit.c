@@ -357,10 +357,11 @@ static bool rest_good(const struct read_unit *unit)
     return true;
 }
 
-static bool any_late(const struct read_unit *unit)
+static bool any_under_way(const struct read_unit *unit)
 {
     for (unsigned i = 0; i < shard_count(unit); i++) {
-        if (unit->shards[i].state == UNIT_LATE) {
+        enum unit_shard_state state = unit->shards[i].state;
+        if (state == UNIT_LATE || state == UNIT_ASKED || state == UNIT_LIMITED) {
             return true;
         }
     }
@@ -375,8 +376,8 @@ static void unit_recover(struct read_unit *unit, uint32_t lost, uint32_t first, 
     while ((unsigned)__builtin_popcount(sources) + coming < k) {
         int next = source_next(unit, first, end);
         if (next < 0) {
-            /* Late ones are the last hope: their answers lead here again. */
-            if (coming == 0 && !any_late(unit)) {
+            /* Answers lead here again: of late ones, and of those that were asked for less and can be asked for more. */
+            if (coming == 0 && !any_under_way(unit)) {
                 unit_fail(unit);
             }
             return;
