@@ -489,6 +489,22 @@ def listings():
 
 
 @case
+def pages_of_the_longest_keys():
+    """1,024 bytes each, and as many more as their encodings need: tokens and markers are at their longest."""
+    folder = "%" * 500
+    keys = sorted((folder + f"{i}/{c}" for i, c in enumerate(("k" * 522, "ä" * 261, "%" * 522, "&" * 522, "+ " * 261, "/" * 522))),
+                  key=lambda k: k.encode())
+    equal({len(k.encode()) for k in keys}, {1024}, "lengths")
+    for key in keys:
+        C.put_object(Bucket=LIST, Key=key, Body=b"")
+    for operation, what in (("list_objects", "Contents"), ("list_objects_v2", "Contents"), ("list_object_versions", "Versions")):
+        equal(pages(operation, [what], Prefix=folder, PaginationConfig={"PageSize": 1}), keys, operation)
+    one = C.list_objects_v2(Bucket=LIST, Prefix=keys[1], StartAfter=keys[0], Delimiter="%" * 1000, MaxKeys=1)
+    equal([o["Key"] for o in one["Contents"]], [keys[1]], "prefix, start-after and delimiter of that size")
+    equal(len(C.delete_objects(Bucket=LIST, Delete={"Objects": [{"Key": k} for k in keys]})["Deleted"]), len(keys), "deleted")
+
+
+@case
 def versions_without_versioning():
     answer = C.list_object_versions(Bucket=LIST, MaxKeys=3)
     equal([(v["VersionId"], v["IsLatest"]) for v in answer["Versions"]], [("null", True)] * 3, "versions")

@@ -42,10 +42,19 @@ def run(server, counter):
             equal(execute(["rclone", "cat", f"c:rclone-b/odd/{name}"], env), name, name)
         true(len(execute(["rclone", "lsf", "c:rclone-b/odd"], env).split("\n")) == 9, "names listed")
 
+    def longest_keys():
+        s3 = server.s3()
+        for i in range(3):
+            equal(s3.put("rclone-b", f"long/{i}" + "%" * 1018, b"").status, 200, "put")
+        for version in ("1", "2"):
+            listed = execute(["rclone", "lsf", "c:rclone-b/long", "--s3-list-chunk", "1", "--s3-list-version", version], env)
+            equal(listed.split(), [f"{i}" + "%" * 1018 for i in range(3)], f"listing, version {version}")
+
     def purge():
         execute(["rclone", "purge", "c:rclone-b"], env)
         equal(execute(["rclone", "lsd", "c:"], env), "", "buckets")
 
     for name, function in (("sync, check, check --download", sync), ("sync back", back),
-                           ("changes, server-side copy, move", change), ("odd names", odd_names), ("purge", purge)):
+                           ("changes, server-side copy, move", change), ("odd names", odd_names),
+                           ("pages of the longest keys", longest_keys), ("purge", purge)):
         counter.case(f"rclone: {name}", function)

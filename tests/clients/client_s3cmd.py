@@ -36,6 +36,12 @@ def run(server, counter):
         s3cmd("sync", "s3://s3cmd-b/tree/", target + "/")
         same_tree(source, target)
 
+    def longest_keys():
+        s3 = server.s3()
+        for i in range(1001):  # a page and one more
+            equal(s3.put("s3cmd-b", f"long/{i:04}" + "%" * 1015, b"").status, 200, "put")
+        equal(len(s3cmd("ls", "s3://s3cmd-b/long/").splitlines()), 1001, "keys listed")
+
     def move_delete():
         s3cmd("cp", "s3://s3cmd-b/one", "s3://s3cmd-b/two")
         s3cmd("mv", "s3://s3cmd-b/two", "s3://s3cmd-b/three")
@@ -44,5 +50,6 @@ def run(server, counter):
         s3cmd("rb", "s3://s3cmd-b")
         equal(s3cmd("ls").strip(), "", "buckets")
 
-    for name, function in (("put, get, multipart", put_get), ("sync both ways", sync), ("cp, mv, del, rb", move_delete)):
+    for name, function in (("put, get, multipart", put_get), ("sync both ways", sync),
+                           ("pages of the longest keys", longest_keys), ("cp, mv, del, rb", move_delete)):
         counter.case(f"s3cmd: {name}", function)

@@ -117,6 +117,16 @@ await test("lists, paginated", async () => {
   assert.equal(folded.CommonPrefixes.length, 5);
 });
 
+await test("pages of the longest keys", async () => {
+  const keys = [0, 1, 2].map((i) => `long/${i}` + "%".repeat(1018));
+  for (const Key of keys) await send(s3.PutObjectCommand, { Bucket, Key, Body: "" });
+  const seen = [];
+  for await (const page of s3.paginateListObjectsV2({ client, pageSize: 1 }, { Bucket, Prefix: "long/" })) {
+    seen.push(...page.Contents.map((c) => c.Key));
+  }
+  assert.deepEqual(seen, keys);
+});
+
 await test("presigned URLs", async () => {
   // by default this SDK presigns the checksum of an empty body into the URL: it must not count
   const put = await getSignedUrl(client, new s3.PutObjectCommand({ Bucket, Key: "signed" }), { expiresIn: 60 });
