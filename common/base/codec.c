@@ -83,6 +83,13 @@ struct dec dec_of(struct slice input)
     return (struct dec){ input.data, input.len, 0, false };
 }
 
+uint32_t dec_uint32(struct dec *dec)
+{
+    uint64_t v = dec_uint(dec);
+    dec->failed = dec->failed || v > UINT32_MAX;
+    return dec->failed ? 0 : (uint32_t)v;
+}
+
 struct slice dec_raw(struct dec *dec, size_t len)
 {
     if (dec->failed || len > dec->len - dec->at) {

@@ -51,6 +51,7 @@ uint16_t dec_u16(struct dec *dec);
 uint32_t dec_u32(struct dec *dec);
 uint64_t dec_u64(struct dec *dec);
 uint64_t dec_uint(struct dec *dec);
+uint32_t dec_uint32(struct dec *dec);                        /* a `uint` that must fit 32 bits */
 struct slice dec_raw(struct dec *dec, size_t len);           /* borrows the input */
 struct slice dec_bytes(struct dec *dec);                     /* borrows the input */
 void dec_copy(struct dec *dec, void *target, size_t len);    /* zeros on failure */

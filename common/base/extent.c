@@ -52,14 +52,6 @@ void extent_encode(struct enc *enc, const struct extent *extent)
     enc_uint(enc, extent->references);
 }
 
-/* A number of the record that must fit 32 bits. */
-static uint32_t dec_uint32(struct dec *dec)
-{
-    uint64_t v = dec_uint(dec);
-    dec->failed = dec->failed || v > UINT32_MAX;
-    return dec->failed ? 0 : (uint32_t)v;
-}
-
 static bool extent_sizes_valid(const struct extent *extent)
 {
     return extent->logical_bytes <= EXTENT_BYTES_MAX && extent->class_k <= CODE_K_MAX && extent->class_m <= CODE_M_MAX &&

@@ -27,7 +27,6 @@ void *meta_array(struct meta_input *in, uint32_t max, size_t item_bytes, size_t 
 bool meta_bool(struct dec *dec);
 uint8_t meta_u8(struct dec *dec, uint8_t max);
 uint16_t meta_uint16(struct dec *dec);
-uint32_t meta_uint32(struct dec *dec);
 struct slice meta_bytes(struct dec *dec, size_t max);
 
 void meta_body_encode(struct enc *enc, const struct meta_body *in);

@@ -287,13 +287,13 @@ static void extent_command_decode(struct meta_input *in, struct meta_command *re
     switch (ret->type) {
     case META_CMD_EXTENT_REPAIRED:
         dec_copy(dec, ret->extent_repaired.id.bytes, ID_BYTES);
-        ret->extent_repaired.epoch = meta_uint32(dec);
+        ret->extent_repaired.epoch = dec_uint32(dec);
         extent_decode(dec, &ret->extent_repaired.after);
         ret->extent_repaired.map_revision = dec_uint(dec);
         break;
     case META_CMD_EXTENT_MISSING:
         dec_copy(dec, ret->extent_missing.id.bytes, ID_BYTES);
-        ret->extent_missing.shards = meta_uint32(dec);
+        ret->extent_missing.shards = dec_uint32(dec);
         break;
     case META_CMD_GC_DONE:
         gc_done_decode(in, &ret->gc_done);
@@ -302,10 +302,10 @@ static void extent_command_decode(struct meta_input *in, struct meta_command *re
         ret->gc_expand.seq = dec_uint(dec);
         break;
     case META_CMD_GROUP_SWEEP:
-        ret->group_sweep.group = meta_uint32(dec);
+        ret->group_sweep.group = dec_uint32(dec);
         ret->group_sweep.position = meta_u8(dec, GROUP_DISKS_MAX - 1);
         dec_copy(dec, ret->group_sweep.from.bytes, ID_BYTES);
-        ret->group_sweep.limit = meta_uint32(dec);
+        ret->group_sweep.limit = dec_uint32(dec);
         break;
     default:
         UNREACHABLE();
@@ -522,7 +522,7 @@ enum errc meta_result_decode(struct slice bytes, struct arena *arena, struct met
     ret->nonce = dec_u64(&in.dec);
     ret->mtime_ms = dec_uint(&in.dec);
     ret->value = dec_uint(&in.dec);
-    ret->detail = meta_uint32(&in.dec);
+    ret->detail = dec_uint32(&in.dec);
     dec_copy(&in.dec, ret->upload_id, sizeof(ret->upload_id));
     ret->etag = meta_bytes(&in.dec, ETAG_BYTES_MAX);
     meta_checksum_decode(&in.dec, &ret->checksum);

@@ -60,13 +60,6 @@ uint16_t meta_uint16(struct dec *dec)
     return dec->failed ? 0 : (uint16_t)v;
 }
 
-uint32_t meta_uint32(struct dec *dec)
-{
-    uint64_t v = dec_uint(dec);
-    dec->failed = dec->failed || v > UINT32_MAX;
-    return dec->failed ? 0 : (uint32_t)v;
-}
-
 struct slice meta_bytes(struct dec *dec, size_t max)
 {
     struct slice bytes = dec_bytes(dec);
@@ -347,8 +340,8 @@ void meta_group_encode(struct enc *enc, const struct meta_group *in)
 
 void meta_group_decode(struct dec *dec, struct meta_group *ret)
 {
-    *ret = (struct meta_group){ .id = meta_uint32(dec) };
-    ret->epoch = meta_uint32(dec);
+    *ret = (struct meta_group){ .id = dec_uint32(dec) };
+    ret->epoch = dec_uint32(dec);
     ret->disk_count = meta_u8(dec, GROUP_DISKS_MAX);
     for (unsigned i = 0; i < ret->disk_count; i++) {
         dec_copy(dec, ret->disks[i].bytes, ID_BYTES);

@@ -56,7 +56,7 @@ enum errc meta_query_decode(struct slice bytes, struct arena *arena, struct meta
     ret->delimiter = meta_bytes(dec, KEY_BYTES_MAX);
     ret->marker = meta_bytes(dec, KEY_BYTES_MAX);
     ret->marker_seq = dec_uint(dec);
-    ret->limit = meta_uint32(dec);
+    ret->limit = dec_uint32(dec);
     dec_copy(dec, ret->extent.bytes, ID_BYTES);
     ret->ids = dec_bytes(dec);
     ret->from = dec_uint(dec);
@@ -378,7 +378,7 @@ enum errc meta_cluster_reply_decode(struct slice bytes, struct arena *arena, str
     }
     ret->sweeps = meta_array(&in, REPLY_ROWS_MAX, sizeof(*ret->sweeps), 18, &ret->sweep_count);
     for (uint32_t i = 0; i < ret->sweep_count; i++) {
-        ret->sweeps[i].group = meta_uint32(dec);
+        ret->sweeps[i].group = dec_uint32(dec);
         ret->sweeps[i].position = dec_u8(dec);
         dec_copy(dec, ret->sweeps[i].from.bytes, ID_BYTES);
     }

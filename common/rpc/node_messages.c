@@ -37,17 +37,6 @@ void shard_header_encode(struct enc *enc, const struct shard_header *header)
     extent_owner_encode(enc, &header->owner);
 }
 
-/* A number of the message that must fit 32 bits. */
-static uint32_t dec_uint32(struct dec *dec)
-{
-    uint64_t v = dec_uint(dec);
-    if (v > UINT32_MAX) {
-        dec->failed = true;
-        return 0;
-    }
-    return (uint32_t)v;
-}
-
 void shard_header_decode(struct dec *dec, struct shard_header *ret_header)
 {
     struct shard_header header = { 0 };
