@@ -2,6 +2,7 @@
 
 #include "common/base/assert.h"
 #include "common/base/crc32c.h"
+#include "common/base/env_replace.h"
 #include "common/base/mem.h"
 #include "metadata/mirror_files.h"
 
@@ -142,28 +143,14 @@ enum errc mirror_state_read(struct mirror *mirror, struct mirror_state *ret_stat
 
 enum errc mirror_state_write(struct mirror *mirror, const struct mirror_state *state, struct error *e)
 {
-    struct env *env = mirror->env;
-    char *path = mem_format("%s/state", mirror->dir);
-    char *temporary = mem_format("%s/state.new", mirror->dir);
     struct mirror_state *own = mem_alloc(sizeof(*own));
     struct enc bytes = ENC_INIT;
-    struct env_file *file = NULL;
     *own = *state;
     own->self = mirror->disk;
     state_encode(&bytes, own);
-    const struct iovec part = { bytes.data, bytes.len };
-    enum errc rc = env->vt->open(env, temporary, ENV_OPEN_CREATE | ENV_OPEN_TRUNCATE, &file, e);
-    if (rc == ERRC_OK) {
-        rc = env->vt->pwritev(env, file, &part, 1, 0, e);
-        rc = rc == ERRC_OK ? env->vt->fdatasync(env, file, e) : rc;
-        env->vt->close(env, file);
-    }
-    rc = rc == ERRC_OK ? env->vt->rename(env, temporary, path, e) : rc;
-    rc = rc == ERRC_OK ? env->vt->fsync_dir(env, mirror->dir, e) : rc;
+    enum errc rc = env_file_replace(mirror->env, mirror->dir, "state", enc_slice(&bytes), e);
     enc_free(&bytes);
     mem_free(own);
-    mem_free(temporary);
-    mem_free(path);
     return rc;
 }
 

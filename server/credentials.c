@@ -1,5 +1,6 @@
 #include "server/credentials.h"
 
+#include "common/base/env_replace.h"
 #include "common/base/hex.h"
 #include "common/base/mem.h"
 
@@ -109,7 +110,7 @@ size_t credentials_print(const struct credentials *in, char text[TEXT_FILE_BYTES
 enum errc credentials_write(struct env *env, const char *dir, const struct credentials *in, struct error *e)
 {
     char text[TEXT_FILE_BYTES_MAX];
-    enum errc rc = text_file_write(env, dir, FILE_NAME, text, credentials_print(in, text), e);
+    enum errc rc = env_file_replace(env, dir, FILE_NAME, slice_of(text, credentials_print(in, text)), e);
     mem_wipe(text, sizeof(text));
     return rc;
 }

@@ -1,5 +1,6 @@
 #include "server/identity.h"
 
+#include "common/base/env_replace.h"
 #include "common/base/mem.h"
 #include "server/text_file.h"
 
@@ -81,7 +82,7 @@ enum errc identity_write(struct env *env, const char *data, const struct identit
         id_hex(in->voters[i].node.bytes, node);
         line_add(text, &len, "voter=%s@%s\n", node, in->voters[i].address);
     }
-    return text_file_write(env, data, FILE_NAME, text, text_file_seal(text, len), e);
+    return env_file_replace(env, data, FILE_NAME, slice_of(text, text_file_seal(text, len)), e);
 }
 
 enum errc identity_lock(struct env *env, const char *data, struct env_file **ret_lock, struct error *e)

@@ -96,23 +96,3 @@ size_t text_file_seal(char *text, size_t len)
     int more = snprintf(text + len, TEXT_FILE_BYTES_MAX - len, CRC_NAME "=%08x\n", crc32c(text, len));
     return len + (size_t)more;
 }
-
-enum errc text_file_write(struct env *env, const char *dir, const char *name, const char *text, size_t len,
-                          struct error *e)
-{
-    char *path = mem_format("%s/%s", dir, name);
-    char *temporary = mem_format("%s/%s.new", dir, name);
-    const struct iovec part = { (void *)(uintptr_t)text, len };
-    struct env_file *file = NULL;
-    enum errc rc = env->vt->open(env, temporary, ENV_OPEN_CREATE | ENV_OPEN_TRUNCATE, &file, e);
-    if (rc == ERRC_OK) {
-        rc = env->vt->pwritev(env, file, &part, 1, 0, e);
-        rc = rc == ERRC_OK ? env->vt->fdatasync(env, file, e) : rc;
-        env->vt->close(env, file);
-    }
-    rc = rc == ERRC_OK ? env->vt->rename(env, temporary, path, e) : rc;
-    rc = rc == ERRC_OK ? env->vt->fsync_dir(env, dir, e) : rc;
-    mem_free(temporary);
-    mem_free(path);
-    return rc;
-}

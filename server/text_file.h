@@ -1,7 +1,7 @@
 /*
  * text_file - small files of "name=value" lines that end with a CRC32C of what stands before it; mode 0600.
  *
- * Replaced whole: temporary file, fdatasync, rename, fsync of the folder. A name may be repeated. Lines that begin
+ * Replaced whole (env_replace.h). A name may be repeated. Lines that begin
  * with '#' are for people. Every file has a line format=N.
  */
 #ifndef SERVER_TEXT_FILE_H
@@ -18,9 +18,6 @@ MUST_CHECK enum errc text_file_read(struct env *env, const char *path, unsigned 
 MUST_CHECK enum errc text_file_check(const char *text, const char *name, unsigned format, struct error *e);
 /* Appends the CRC line to the `len` bytes in `text` (its capacity: TEXT_FILE_BYTES_MAX); returns the new length. */
 size_t text_file_seal(char *text, size_t len);
-/* `text` is sealed. Durable when it returns. dir: the folder of path. */
-MUST_CHECK enum errc text_file_write(struct env *env, const char *dir, const char *name, const char *text, size_t len,
-                                     struct error *e);
 
 /* The value of the `nth` (from 0) line "name=..." without its line end; NULL: there is none. */
 const char *text_file_value(const char *text, const char *name, unsigned nth, size_t *ret_len);

@@ -3,6 +3,7 @@
 #include "common/base/assert.h"
 #include "common/base/bytes.h"
 #include "common/base/crc32c.h"
+#include "common/base/env_replace.h"
 #include "common/base/mem.h"
 
 #include <stddef.h>
@@ -95,9 +96,10 @@ enum errc superblock_read(struct env *env, const char *dir, const struct cluster
     return ERRC_OK;
 }
 
-static enum errc superblock_store(struct env *env, const char *path, const struct superblock *superblock,
-                                  struct error *e)
+enum errc superblock_write(struct env *env, const char *dir, const struct superblock *superblock,
+                           struct error *e)
 {
+    ASSERT(!disk_id_is_zero(superblock->disk));
     struct superblock_disk raw;
     memset(&raw, 0, sizeof(raw));
     memcpy(raw.magic, superblock_magic, sizeof(raw.magic));
@@ -106,34 +108,5 @@ static enum errc superblock_store(struct env *env, const char *path, const struc
     memcpy(raw.disk, superblock->disk.bytes, ID_BYTES);
     store_le64(raw.created_wall_ms, superblock->created_wall_ms);
     store_le32(raw.crc, superblock_crc(&raw));
-    struct env_file *file = NULL;
-    enum errc rc = env->vt->open(env, path, ENV_OPEN_CREATE | ENV_OPEN_TRUNCATE, &file, e);
-    if (rc != ERRC_OK) {
-        return rc;
-    }
-    struct iovec part = { .iov_base = &raw, .iov_len = sizeof(raw) };
-    rc = env->vt->pwritev(env, file, &part, 1, 0, e);
-    if (rc == ERRC_OK) {
-        rc = env->vt->fdatasync(env, file, e);
-    }
-    env->vt->close(env, file);
-    return rc;
-}
-
-enum errc superblock_write(struct env *env, const char *dir, const struct superblock *superblock,
-                           struct error *e)
-{
-    ASSERT(!disk_id_is_zero(superblock->disk));
-    char *path = mem_format("%s/%s", dir, SUPERBLOCK_NAME);
-    char *fresh = mem_format("%s/%s.new", dir, SUPERBLOCK_NAME);
-    enum errc rc = superblock_store(env, fresh, superblock, e);
-    if (rc == ERRC_OK) {
-        rc = env->vt->rename(env, fresh, path, e);
-    }
-    if (rc == ERRC_OK) {
-        rc = env->vt->fsync_dir(env, dir, e);
-    }
-    mem_free(path);
-    mem_free(fresh);
-    return rc;
+    return env_file_replace(env, dir, SUPERBLOCK_NAME, slice_of(&raw, sizeof(raw)), e);
 }

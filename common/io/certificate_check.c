@@ -1,6 +1,7 @@
 /*
  * Reading and checking certificates, and the files that hold them.
  */
+#include "common/base/env_replace.h"
 #include "common/base/mem.h"
 #include "common/io/certificate.h"
 #include "common/io/certificate_parts.h"
@@ -150,27 +151,7 @@ enum errc certificate_key_fits(const char *certificate_pem, const char *key_pem,
 enum errc certificate_file_write(struct env *env, const char *folder, const char *name, const char *text,
                                  struct error *e)
 {
-    char *path = mem_format("%s/%s", folder, name);
-    char *fresh = mem_format("%s/%s.new", folder, name);
-    struct env_file *file;
-    enum errc rc = env->vt->open(env, fresh, ENV_OPEN_CREATE | ENV_OPEN_TRUNCATE, &file, e);
-    if (rc == ERRC_OK) {
-        struct iovec part = { (void *)(uintptr_t)text, strlen(text) };
-        rc = env->vt->pwritev(env, file, &part, 1, 0, e);
-        if (rc == ERRC_OK) {
-            rc = env->vt->fdatasync(env, file, e);
-        }
-        env->vt->close(env, file);
-    }
-    if (rc == ERRC_OK) {
-        rc = env->vt->rename(env, fresh, path, e);
-    }
-    if (rc == ERRC_OK) {
-        rc = env->vt->fsync_dir(env, folder, e);
-    }
-    mem_free(fresh);
-    mem_free(path);
-    return rc;
+    return env_file_replace(env, folder, name, slice_str(text), e);
 }
 
 enum errc certificate_file_read(struct env *env, const char *folder, const char *name, char **ret_text,
