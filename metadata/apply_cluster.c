@@ -190,13 +190,24 @@ static bool group_valid(const struct meta_group *group)
             }
         }
     }
-    return group->disk_count > 0;
+    uint64_t positions = group->disk_count < 64 ? (UINT64_C(1) << group->disk_count) - 1 : UINT64_MAX;
+    bool class_valid = group->class_k == 0 ? group->class_m == 0 && group->primary == 0
+                                           : __builtin_popcountll(group->primary) == group->class_k + group->class_m &&
+                                                 (group->primary & ~positions) == 0;
+    return group->disk_count > 0 && class_valid;
+}
+
+/* Extents of the old class may stand in it. */
+static bool class_changes(const struct meta_group *known, const struct meta_group *group)
+{
+    return known->class_k > 0 && (known->class_k != group->class_k || known->class_m != group->class_m);
 }
 
 enum errc apply_group_put(struct apply *a, const struct meta_group_put *cmd)
 {
     struct group_record *known = machine_group(a->m, cmd->group.id);
-    if (!group_valid(&cmd->group) || (known != NULL && known->group.disk_count > cmd->group.disk_count)) {
+    if (!group_valid(&cmd->group) ||
+        (known != NULL && (known->group.disk_count > cmd->group.disk_count || class_changes(&known->group, &cmd->group)))) {
         apply_outcome(a, META_INVALID);
         return ERRC_OK;
     }

@@ -233,11 +233,19 @@ static bool group_unchanged(struct machine *m, uint32_t group_id, uint64_t map_r
     return group != NULL && group->changed_revision <= map_revision;
 }
 
+/* A group of a class takes that class, in codes of the same m and at most its k (small objects). */
+static bool class_fits(struct machine *m, const struct extent *extent)
+{
+    const struct group_record *group = machine_group(m, extent->group);
+    return group == NULL || group->group.class_k == 0 ||
+           (extent->class_k <= group->group.class_k && extent->class_m == group->group.class_m);
+}
+
 static enum errc extent_insert(struct apply *a, const struct extent_use *use, const struct extent *extent)
 {
     struct extent_change *change;
     struct key key;
-    if (!extent_valid(extent) || load_be64(extent->id.bytes) != use->session) {
+    if (!extent_valid(extent) || load_be64(extent->id.bytes) != use->session || !class_fits(a->m, extent)) {
         apply_outcome(a, META_INVALID);
         return ERRC_OK;
     }

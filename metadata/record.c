@@ -476,9 +476,11 @@ enum errc record_token_decode(struct slice value, struct token_record *ret)
     return end(&dec);
 }
 
+/* Version 2 has a class; one without is written as version 1, which older programs read. */
 void record_group_encode(struct enc *enc, const struct group_record *in)
 {
-    begin(enc);
+    enc_reset(enc);
+    enc_u8(enc, in->group.class_k > 0 ? RECORD_GROUP_CLASS : RECORD_VERSION);
     meta_group_encode(enc, &in->group);
     enc_uint(enc, in->changed_revision);
 }
@@ -486,12 +488,20 @@ void record_group_encode(struct enc *enc, const struct group_record *in)
 enum errc record_group_decode(struct slice value, struct group_record *ret)
 {
     struct dec dec;
-    enum errc rc = record_walk(value, &dec);
+    bool with_class = value.len > 0 && value.data[0] == RECORD_GROUP_CLASS;
+    enum errc rc = ERRC_OK;
+    if (with_class) {
+        dec = dec_of(value);
+        (void)dec_u8(&dec);
+    } else {
+        rc = record_walk(value, &dec);
+    }
     if (rc != ERRC_OK) {
         return rc;
     }
     meta_group_decode(&dec, &ret->group);
     ret->changed_revision = dec_uint(&dec);
+    dec.failed = dec.failed || with_class != (ret->group.class_k > 0);
     return end(&dec);
 }
 

@@ -13,6 +13,7 @@
 #include "common/rpc/metadata_messages.h"
 
 #define RECORD_VERSION 1
+#define RECORD_GROUP_CLASS 2 /* version of a group's record that has a class */
 #define RECORD_PART_CHUNK 128 /* part references in one PART_LIST record */
 #define RECORD_CHUNKS_MAX ((PARTS_MAX + RECORD_PART_CHUNK - 1) / RECORD_PART_CHUNK)
 

@@ -9,12 +9,16 @@
  * several disks fail together).
  *
  * Shards: the group's usable disks, rotated by a hash of the extent's id, so that data and parity spread.
+ *
+ * Groups of a class (common/cluster/layout.h) have primary positions and spares: shards go to the primaries, and where
+ * some cannot be written to spares, so that no failure domain has more shards than spread.h allows for what is usable.
  */
 #ifndef COMMON_CLUSTER_PLACEMENT_H
 #define COMMON_CLUSTER_PLACEMENT_H
 
 #include "common/base/error.h"
 #include "common/base/extent.h"
+#include "common/cluster/spread.h"
 
 #define PLACEMENT_DISKS_MAX 256
 #define PLACEMENT_GROUP_DISKS_MAX 64 /* = GROUP_DISKS_MAX of the metadata messages */
@@ -56,6 +60,26 @@ uint64_t placement_hash(struct extent_id id);
  * at least `shards` of them. */
 void placement_positions(struct extent_id id, unsigned disk_count, uint64_t usable, unsigned shards,
                          uint8_t ret_positions[CODE_SHARDS_MAX]);
+
+/* A group of a class. */
+struct placement_view {
+    uint8_t disk_count, m;
+    uint64_t primary;
+    const struct spread_place *places; /* by position */
+};
+/* As placement_positions(), for a group of a class: usable primaries first, caps kept. At least `shards` are usable.
+ * Cost: a few steps for each shard if it takes all primaries, and they are usable; else some microseconds. */
+void placement_spread(struct extent_id id, const struct placement_view *group, uint64_t usable, unsigned shards,
+                      uint8_t ret_positions[CODE_SHARDS_MAX]);
+/*
+ * Positions for `wanted` more shards of an extent that has others at `held`: primaries first, caps kept where that can
+ * be with what is held, and as evenly as can be where it can't. For shards that are lost, and for shards that are to
+ * leave positions which are no primaries any more. Returns how many were found.
+ */
+unsigned placement_mend(struct extent_id id, const struct placement_view *group, uint64_t usable, uint64_t held,
+                        unsigned wanted, uint8_t ret_positions[CODE_SHARDS_MAX]);
+/* Does one node, rack or zone of several hold more than m of these shards? Bits by spread_level. */
+unsigned placement_crowded(const struct placement_view *group, const uint8_t *positions, unsigned shards);
 
 /* One group as a writer sees it. */
 struct placement_candidate {

@@ -326,6 +326,10 @@ void meta_token_decode(struct dec *dec, struct meta_token *ret)
     ret->expires_ms = dec_u64(dec);
 }
 
+/* The last byte of a group; what has no class is encoded as before there were classes. */
+#define GROUP_WRITABLE 1u
+#define GROUP_HAS_CLASS 2u
+
 void meta_group_encode(struct enc *enc, const struct meta_group *in)
 {
     ASSERT(in->disk_count <= GROUP_DISKS_MAX);
@@ -335,7 +339,12 @@ void meta_group_encode(struct enc *enc, const struct meta_group *in)
     for (unsigned i = 0; i < in->disk_count; i++) {
         enc_raw(enc, in->disks[i].bytes, ID_BYTES);
     }
-    enc_u8(enc, in->writable ? 1 : 0);
+    enc_u8(enc, (uint8_t)((in->writable ? GROUP_WRITABLE : 0) | (in->class_k > 0 ? GROUP_HAS_CLASS : 0)));
+    if (in->class_k > 0) {
+        enc_u8(enc, in->class_k);
+        enc_u8(enc, in->class_m);
+        enc_u64(enc, in->primary);
+    }
 }
 
 void meta_group_decode(struct dec *dec, struct meta_group *ret)
@@ -346,7 +355,14 @@ void meta_group_decode(struct dec *dec, struct meta_group *ret)
     for (unsigned i = 0; i < ret->disk_count; i++) {
         dec_copy(dec, ret->disks[i].bytes, ID_BYTES);
     }
-    ret->writable = meta_bool(dec);
+    unsigned flags = meta_u8(dec, GROUP_WRITABLE | GROUP_HAS_CLASS);
+    ret->writable = (flags & GROUP_WRITABLE) != 0;
+    if ((flags & GROUP_HAS_CLASS) != 0) {
+        ret->class_k = meta_u8(dec, CODE_K_MAX);
+        ret->class_m = meta_u8(dec, CODE_M_MAX);
+        ret->primary = dec_u64(dec);
+        dec->failed = dec->failed || ret->class_k == 0;
+    }
 }
 
 void meta_upload_encode(struct enc *enc, const struct meta_upload *in)

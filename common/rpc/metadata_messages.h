@@ -275,8 +275,12 @@ struct meta_group {
     uint8_t disk_count;
     struct disk_id disks[GROUP_DISKS_MAX]; /* by position */
     bool writable;
+    uint8_t class_k, class_m;      /* 0+0: takes extents of every class, and all positions are alike (cairn server) */
+    uint64_t primary;              /* with a class: bits of the k+m positions that are written while all is well; the others
+                                      are spares, or being emptied */
 };
-struct meta_group_put { struct meta_group group; };  /* insert, or compare-and-set on epoch (given + 1 is stored) */
+struct meta_group_put { struct meta_group group; };  /* insert, or compare-and-set on epoch (given + 1 is stored); a class
+                                                         that is set stays */
 
 /* One bounded step of marking what a replaced disk held as missing (struct meta_sweep): the extents of the
  * group after `from` in id order. Compare-and-set on the cursor: STALE if it stands elsewhere. Result:

@@ -26,6 +26,8 @@ struct map_disk {
     uint64_t total_bytes, free_bytes;
     uint64_t failed_until_ns;   /* of reads and writes */
     uint64_t full_until_ns;
+    struct spread_place place;  /* its failure domains, by numbers that hold until the next answer */
+    bool node_takes;            /* its node is neither drained nor in maintenance */
     char path[256];
 };
 
@@ -33,7 +35,10 @@ struct map_group {
     uint32_t id;
     uint8_t disk_count;
     bool writable;
+    uint8_t class_k, class_m;   /* 0+0: of every class */
+    uint64_t primary;
     uint16_t disks[GROUP_DISKS_MAX]; /* indices of `disks` */
+    struct spread_place places[GROUP_DISKS_MAX];
 };
 
 struct map_node {
@@ -120,7 +125,7 @@ static struct map_disk *disk_get(struct cluster_map *map, struct disk_id id)
     struct map_disk *disk = disk_find(map, id);
     if (disk == NULL && map->disk_count < NODE_DISKS_MAX) {
         disk = &map->disks[map->disk_count++];
-        *disk = (struct map_disk){ .id = id, .state = DISK_ONLINE, .map_state = META_DISK_IN };
+        *disk = (struct map_disk){ .id = id, .state = DISK_ONLINE, .map_state = META_DISK_IN, .node_takes = true };
     }
     return disk;
 }
@@ -143,7 +148,7 @@ static bool disk_readable(const struct map_disk *disk, uint64_t now_ns)
 
 static bool disk_writable(const struct map_disk *disk, uint64_t now_ns)
 {
-    return disk->in_map && disk->map_state == META_DISK_IN && disk->state == DISK_ONLINE &&
+    return disk->in_map && disk->node_takes && disk->map_state == META_DISK_IN && disk->state == DISK_ONLINE &&
            now_ns >= disk->failed_until_ns && now_ns >= disk->full_until_ns;
 }
 
@@ -173,8 +178,40 @@ static void shard_fill(const struct cluster_map *map, const struct map_group *gr
 
 /* ---- refresh ---- */
 
-static void disk_install(struct cluster_map *map, const struct meta_disk *from)
+static bool in_one_domain(const struct meta_disk *a, const struct meta_disk *b, unsigned level)
 {
+    return slice_equal(a->zone, b->zone) && (level < SPREAD_RACK || slice_equal(a->rack, b->rack)) &&
+           (level < SPREAD_NODE || node_id_equal(a->node, b->node));
+}
+
+/* Failure domains get the number of the first disk that is in them. */
+static struct spread_place place_of(const struct meta_cluster_reply *reply, uint32_t index)
+{
+    struct spread_place place;
+    for (unsigned level = 0; level < SPREAD_LEVELS; level++) {
+        uint32_t first = 0;
+        while (first < index && !in_one_domain(&reply->disks[first], &reply->disks[index], level)) {
+            first++;
+        }
+        place.domain[level] = (uint16_t)(first < SPREAD_DOMAINS_MAX ? first : SPREAD_DOMAINS_MAX - 1);
+    }
+    return place;
+}
+
+/* A node that the map does not list is one of before nodes were listed: it takes data. */
+static bool node_takes(const struct meta_cluster_reply *reply, struct node_id id)
+{
+    for (uint32_t i = 0; i < reply->node_count; i++) {
+        if (node_id_equal(reply->nodes[i].id, id)) {
+            return reply->nodes[i].state == META_NODE_IN;
+        }
+    }
+    return true;
+}
+
+static void disk_install(struct cluster_map *map, const struct meta_cluster_reply *reply, uint32_t index)
+{
+    const struct meta_disk *from = &reply->disks[index];
     struct map_disk *disk = disk_get(map, from->id);
     if (disk == NULL) {
         return;
@@ -182,6 +219,8 @@ static void disk_install(struct cluster_map *map, const struct meta_disk *from)
     disk->node = from->node;
     disk->map_state = from->state;
     disk->in_map = true;
+    disk->place = place_of(reply, index);
+    disk->node_takes = node_takes(reply, from->node);
     if (disk->total_bytes == 0) {
         disk->total_bytes = from->bytes;
     }
@@ -197,13 +236,15 @@ static void group_install(struct cluster_map *map, const struct meta_group *from
     if (map->group_count == GROUPS_MAX || from->disk_count > GROUP_DISKS_MAX || from->disk_count == 0) {
         return;
     }
-    struct map_group group = { .id = from->id, .disk_count = from->disk_count, .writable = from->writable };
+    struct map_group group = { .id = from->id, .disk_count = from->disk_count, .writable = from->writable,
+                               .class_k = from->class_k, .class_m = from->class_m, .primary = from->primary };
     for (unsigned i = 0; i < from->disk_count; i++) {
         struct map_disk *disk = disk_get(map, from->disks[i]);
         if (disk == NULL) {
             return;
         }
         group.disks[i] = (uint16_t)(disk - map->disks);
+        group.places[i] = disk->place;
     }
     map->groups[map->group_count++] = group;
 }
@@ -220,7 +261,7 @@ void cluster_map_install(struct cluster_map *map, const struct meta_cluster_repl
             map->disks[i].in_map = false;
         }
         for (unsigned i = 0; i < reply->disk_count; i++) {
-            disk_install(map, &reply->disks[i]);
+            disk_install(map, reply, i);
         }
         map->group_count = 0;
         for (unsigned i = 0; i < reply->group_count; i++) {
@@ -356,15 +397,28 @@ static struct placement_candidate candidate_of(const struct cluster_map *map, co
         const struct map_disk *disk = &map->disks[group->disks[i]];
         if (disk_writable(disk, now_ns) && !disk_avoided(avoid, avoid_count, disk->id)) {
             candidate.usable |= UINT64_C(1) << i;
-            if (disk->free_bytes < candidate.free_bytes_min) {
+            bool counts = group->class_k == 0 || (group->primary >> i & 1) != 0;
+            if (counts && disk->free_bytes < candidate.free_bytes_min) {
                 candidate.free_bytes_min = disk->free_bytes;
             }
         }
     }
+    if ((candidate.usable & group->primary) == 0 && group->class_k > 0) {
+        candidate.free_bytes_min = 0; /* unknown: the last to be taken */
+    }
     return candidate;
 }
 
-/* Groups as wide as the class come first; any other only where no such group gives a code. */
+/* Does the group take extents of a class that is `width` wide and bears the loss of m? Groups without a class that have
+ * another width come second (`wide`): only where no other gives a code. */
+static bool group_takes(const struct map_group *group, uint8_t m, uint8_t width, unsigned wide)
+{
+    if (group->class_k > 0) {
+        return group->class_k + group->class_m == width && group->class_m == m;
+    }
+    return wide > 0 || group->disk_count == width;
+}
+
 static enum errc group_choose(struct cluster_map *map, struct extent_id id, uint8_t k, uint8_t m, uint8_t width,
                               const struct disk_id *avoid, unsigned avoid_count, unsigned *ret_group,
                               uint64_t *ret_usable)
@@ -375,9 +429,7 @@ static enum errc group_choose(struct cluster_map *map, struct extent_id id, uint
     for (unsigned wide = 0; wide < 2 && rc != ERRC_OK; wide++) {
         for (unsigned i = 0; i < map->group_count; i++) {
             candidates[i] = candidate_of(map, &map->groups[i], now_ns, avoid, avoid_count);
-            if (wide == 0 && map->groups[i].disk_count != width) {
-                candidates[i].writable = false;
-            }
+            candidates[i].writable = candidates[i].writable && group_takes(&map->groups[i], m, width, wide);
         }
         rc = placement_choose(id, k, m, candidates, map->group_count, ret_group);
     }
@@ -385,6 +437,25 @@ static enum errc group_choose(struct cluster_map *map, struct extent_id id, uint
         *ret_usable = candidates[*ret_group].usable;
     }
     return rc;
+}
+
+static struct placement_view view_of(const struct map_group *group)
+{
+    return (struct placement_view){ group->disk_count, group->class_m, group->primary, group->places };
+}
+
+static void positions_choose(const struct map_group *group, struct extent_id id, uint64_t usable,
+                             struct cluster_map_placement *placed, uint8_t positions[CODE_SHARDS_MAX])
+{
+    unsigned shards = (unsigned)placed->k + placed->m;
+    if (group->class_k == 0) {
+        placement_positions(id, group->disk_count, usable, shards, positions);
+        return;
+    }
+    struct placement_view view = view_of(group);
+    placement_spread(id, &view, usable, shards, positions);
+    view.m = placed->m;
+    placed->crowded = (usable & group->primary) != group->primary && placement_crowded(&view, positions, shards) != 0;
 }
 
 enum errc cluster_map_place(struct cluster_map *map, struct extent_id id, uint8_t k, uint8_t m, uint8_t width,
@@ -402,7 +473,7 @@ enum errc cluster_map_place(struct cluster_map *map, struct extent_id id, uint8_
         const struct map_group *group = &map->groups[index];
         uint8_t positions[CODE_SHARDS_MAX];
         unsigned shards = (unsigned)placed.k + placed.m;
-        placement_positions(id, group->disk_count, usable, shards, positions);
+        positions_choose(group, id, usable, &placed, positions);
         placed.group = group->id;
         placed.revision = map->revision;
         placed.smaller = placed.k != k || placed.m != m;
@@ -410,6 +481,67 @@ enum errc cluster_map_place(struct cluster_map *map, struct extent_id id, uint8_
             shard_fill(map, group, positions[i], env_now_ns(map->config.env), &placed.shards[i]);
         }
         *ret = placed;
+    }
+    data_lock_give(&map->lock);
+    return rc;
+}
+
+uint32_t cluster_map_misplaced(struct cluster_map *map, const struct extent *extent)
+{
+    uint32_t shards = 0;
+    data_lock_take(&map->lock);
+    const struct map_group *group = group_find(map, extent->group);
+    for (unsigned i = 0; group != NULL && group->class_k > 0 && i < (unsigned)extent->code.k + extent->code.m; i++) {
+        shards |= (extent->position[i] >= 64 || (group->primary >> extent->position[i] & 1) == 0 ? 1u : 0u) << i;
+    }
+    data_lock_give(&map->lock);
+    return shards;
+}
+
+/* Under the lock. Shards that stay hold their positions; the others get their own back or new ones. */
+static void mend(struct cluster_map *map, const struct map_group *group, const struct extent *extent, uint32_t shards,
+                 uint32_t *ret_moved, uint8_t ret_positions[CODE_SHARDS_MAX])
+{
+    const struct placement_candidate candidate = candidate_of(map, group, env_now_ns(map->config.env), NULL, 0);
+    struct placement_view view = view_of(group);
+    uint8_t found[CODE_SHARDS_MAX];
+    uint32_t moving = 0;
+    uint64_t held = 0;
+    *ret_moved = 0;
+    for (unsigned i = 0; i < (unsigned)extent->code.k + extent->code.m; i++) {
+        uint64_t own = UINT64_C(1) << extent->position[i];
+        bool back = (candidate.usable & own) != 0 && ((group->primary & own) != 0 || (extent->missing >> i & 1) != 0);
+        if ((shards >> i & 1) != 0 && !back) {
+            moving |= 1u << i;
+            continue;
+        }
+        held |= own;
+        if ((shards >> i & 1) != 0) {
+            ret_positions[i] = extent->position[i];
+            *ret_moved |= 1u << i;
+        }
+    }
+    view.m = extent->code.m;
+    unsigned count = placement_mend(extent->id, &view, candidate.usable, held, (unsigned)__builtin_popcount(moving), found);
+    for (unsigned i = 0; i < CODE_SHARDS_MAX && count > 0; i++) {
+        if ((moving >> i & 1) != 0) {
+            ret_positions[i] = found[--count];
+            *ret_moved |= 1u << i;
+        }
+    }
+}
+
+enum errc cluster_map_mend(struct cluster_map *map, const struct extent *extent, uint32_t shards, uint32_t *ret_moved,
+                           uint8_t ret_positions[CODE_SHARDS_MAX])
+{
+    data_lock_take(&map->lock);
+    const struct map_group *group = group_find(map, extent->group);
+    enum errc rc = group == NULL ? ERRC_NOT_FOUND : group->class_k == 0 ? ERRC_UNSUPPORTED : ERRC_OK;
+    for (unsigned i = 0; rc == ERRC_OK && i < (unsigned)extent->code.k + extent->code.m; i++) {
+        rc = extent->position[i] < group->disk_count ? ERRC_OK : ERRC_NOT_FOUND;
+    }
+    if (rc == ERRC_OK) {
+        mend(map, group, extent, shards, ret_moved, ret_positions);
     }
     data_lock_give(&map->lock);
     return rc;

@@ -40,6 +40,7 @@ struct cluster_map_placement {
     uint32_t group;
     uint8_t k, m;                  /* k + m shards, wholly writable */
     bool smaller;                  /* than asked for: counts as degraded */
+    bool crowded;                  /* more than m shards in one failure domain of several: likewise */
     uint64_t revision;             /* of the map that it was placed by */
     struct cluster_map_shard shards[CODE_SHARDS_MAX];
 };
@@ -74,12 +75,22 @@ void cluster_map_disk_state(struct cluster_map *map, struct disk_id disk, uint8_
  * otherwise or a while has passed; NO_SPACE marks it full likewise. */
 void cluster_map_disk_failed(struct cluster_map *map, struct disk_id disk, enum errc status);
 
-/* Chooses group, code and disks for a new extent of class k+m. narrow: k+m is already a small object's own code
+/* Chooses group, code and disks for a new extent of class k+m. Groups of a class take that class alone. narrow: k+m is already a small object's own code
  * of a wider class (width: the class's k+m, whose groups are used). UNAVAILABLE: fewer than two disks can be
  * written (one for k+m = 1+0). `avoid`: disks not to be used, may be NULL. */
 MUST_CHECK enum errc cluster_map_place(struct cluster_map *map, struct extent_id id, uint8_t k, uint8_t m, uint8_t width,
                                        const struct disk_id *avoid, unsigned avoid_count,
                                        struct cluster_map_placement *ret);
+/*
+ * Where shards of a stored extent should be written anew: those of `shards` (bits), each at its own position if that can
+ * be written and is a primary one or the shard is `missing`, else at a position that spreads it from the others. Groups
+ * of a class only: UNSUPPORTED for others. Bits of *ret_moved: shards that got a position; *ret_positions is set for them.
+ */
+MUST_CHECK enum errc cluster_map_mend(struct cluster_map *map, const struct extent *extent, uint32_t shards,
+                                      uint32_t *ret_moved, uint8_t ret_positions[CODE_SHARDS_MAX]);
+/* Bits of shards that stand on positions which are no primaries of their group (0 for groups without a class): to be
+ * moved, by cluster_map_mend(), while all is well. */
+uint32_t cluster_map_misplaced(struct cluster_map *map, const struct extent *extent);
 /* Where the shards of a stored extent are: k + m entries. NOT_FOUND: the group is unknown (refresh). */
 MUST_CHECK enum errc cluster_map_locate(struct cluster_map *map, const struct extent *extent,
                                         struct cluster_map_shard ret_shards[CODE_SHARDS_MAX]);

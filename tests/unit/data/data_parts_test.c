@@ -251,9 +251,149 @@ static void a_replaced_disk_and_an_older_map(void **state)
     data_world_close(&world);
 }
 
+/* Six nodes in three zones with two disks each, as the answer of the service; a group of class 4+2 over all of them. */
+struct six_nodes {
+    struct meta_disk disks[12];
+    struct meta_node nodes[6];
+    struct meta_group groups[2];
+    struct meta_cluster_reply reply;
+};
+
+static struct six_nodes *six_nodes(void)
+{
+    static struct six_nodes six;
+    static const char *const zones[3] = { "a", "b", "c" };
+    six = (struct six_nodes){ .reply = { .revision = 9, .disk_count = 12, .group_count = 1, .node_count = 6 } };
+    six.groups[0] = (struct meta_group){ .id = 3, .disk_count = 12, .writable = true, .class_k = 4, .class_m = 2,
+                                         .primary = 0x3f };
+    for (unsigned i = 0; i < 12; i++) {
+        struct node_id node = { { (uint8_t)(1 + i % 6) } };
+        six.disks[i] = (struct meta_disk){ .id = fake_disk_id(i), .node = node, .state = META_DISK_IN, .bytes = 1000,
+                                           .zone = slice_str(zones[i % 3]) };
+        six.groups[0].disks[i] = fake_disk_id(i);
+        six.nodes[i % 6] = (struct meta_node){ .id = node, .role = 2, .state = META_NODE_IN };
+    }
+    six.reply.disks = six.disks;
+    six.reply.nodes = six.nodes;
+    six.reply.groups = six.groups;
+    return &six;
+}
+
+static unsigned most_of_a_node(const struct cluster_map_placement *placed)
+{
+    unsigned count[6] = { 0 };
+    unsigned most = 0;
+    for (unsigned s = 0; s < (unsigned)placed->k + placed->m; s++) {
+        unsigned node = placed->shards[s].position % 6;
+        most = ++count[node] > most ? count[node] : most;
+    }
+    return most;
+}
+
+static void six_nodes_with_two_down_write_whole_extents(void **state)
+{
+    (void)state;
+    open_world(12);
+    struct six_nodes *six = six_nodes();
+    struct cluster_map_placement placed;
+    cluster_map_install(world.map, &six->reply);
+    assert_int_equal(cluster_map_place(world.map, id_of(1), 4, 2, 6, NULL, 0, &placed), ERRC_OK);
+    assert_int_equal(most_of_a_node(&placed), 1);
+    for (unsigned i = 0; i < 12; i++) {
+        if (i % 6 == 1 || i % 6 == 3) {
+            cluster_map_disk_state(world.map, fake_disk_id(i), DISK_ABSENT, 0, 0);
+        }
+    }
+    for (uint64_t i = 0; i < 100; i++) {
+        assert_int_equal(cluster_map_place(world.map, id_of(i), 4, 2, 6, NULL, 0, &placed), ERRC_OK);
+        assert_false(placed.smaller || placed.crowded);
+        assert_int_equal(most_of_a_node(&placed), 2);
+        assert_int_equal(cluster_map_place(world.map, id_of(i), 1, 2, 6, NULL, 0, &placed), ERRC_OK);
+        assert_int_equal(placed.k + placed.m, 3);
+        assert_int_equal(most_of_a_node(&placed), 1);
+    }
+    for (unsigned i = 0; i < 12; i++) {
+        if (i % 6 == 5) {
+            cluster_map_disk_state(world.map, fake_disk_id(i), DISK_ABSENT, 0, 0);
+        }
+    }
+    assert_int_equal(cluster_map_place(world.map, id_of(1), 4, 2, 6, NULL, 0, &placed), ERRC_OK);
+    assert_false(placed.smaller); /* three nodes: two for each, and zone c has but one of them */
+    assert_int_equal(most_of_a_node(&placed), 2);
+    data_world_close(&world);
+}
+
+static void groups_take_their_class_alone(void **state)
+{
+    (void)state;
+    open_world(12);
+    struct six_nodes *six = six_nodes();
+    struct cluster_map_placement placed;
+    cluster_map_install(world.map, &six->reply);
+    assert_int_equal(cluster_map_place(world.map, id_of(1), 8, 4, 12, NULL, 0, &placed), ERRC_UNAVAILABLE);
+    assert_int_equal(cluster_map_place(world.map, id_of(1), 2, 1, 3, NULL, 0, &placed), ERRC_UNAVAILABLE);
+    six->groups[1] = six->groups[0];
+    six->groups[1].id = 4;
+    six->groups[1].class_k = 2;
+    six->groups[1].class_m = 1;
+    six->groups[1].primary = 0x7;
+    six->reply.group_count = 2;
+    six->reply.revision++;
+    cluster_map_install(world.map, &six->reply);
+    for (uint64_t i = 0; i < 50; i++) {
+        assert_int_equal(cluster_map_place(world.map, id_of(i), 2, 1, 3, NULL, 0, &placed), ERRC_OK);
+        assert_int_equal(placed.group, 4);
+        assert_int_equal(cluster_map_place(world.map, id_of(i), 4, 2, 6, NULL, 0, &placed), ERRC_OK);
+        assert_int_equal(placed.group, 3);
+    }
+    data_world_close(&world);
+}
+
+static void nodes_that_drain_take_nothing_and_give_up_their_shards(void **state)
+{
+    (void)state;
+    open_world(12);
+    struct six_nodes *six = six_nodes();
+    struct cluster_map_placement placed;
+    struct cluster_map_shard where[CODE_SHARDS_MAX];
+    uint32_t moved = 0;
+    uint8_t positions[CODE_SHARDS_MAX] = { 0 };
+    six->nodes[2].state = META_NODE_DRAINING;
+    cluster_map_install(world.map, &six->reply);
+    for (uint64_t i = 0; i < 50; i++) {
+        assert_int_equal(cluster_map_place(world.map, id_of(i), 4, 2, 6, NULL, 0, &placed), ERRC_OK);
+        for (unsigned s = 0; s < 6; s++) {
+            assert_int_not_equal(placed.shards[s].position % 6, 2);
+        }
+    }
+    /* The plan has made position 8's spare elsewhere: here position 11, of zone c, is primary for position 2. */
+    struct extent extent = { .id = id_of(5), .group = 3, .code = { MATRIX_CAUCHY, 4, 2, 64 }, .class_k = 4, .class_m = 2,
+                             .position = { 0, 1, 2, 3, 4, 5 } };
+    assert_int_equal(cluster_map_misplaced(world.map, &extent), 0);
+    six->groups[0].primary = 0x83b;
+    six->reply.revision++;
+    cluster_map_install(world.map, &six->reply);
+    assert_int_equal(cluster_map_misplaced(world.map, &extent), 1u << 2);
+    assert_int_equal(cluster_map_locate(world.map, &extent, where), ERRC_OK);
+    assert_true(where[2].readable); /* a copy can be taken from it */
+    assert_int_equal(cluster_map_mend(world.map, &extent, 1u << 2, &moved, positions), ERRC_OK);
+    assert_int_equal(moved, 1u << 2);
+    assert_int_equal(positions[2], 11);
+    /* A missing shard whose disk is there again goes where it was. */
+    extent.missing = 1u << 4;
+    assert_int_equal(cluster_map_mend(world.map, &extent, 1u << 4, &moved, positions), ERRC_OK);
+    assert_int_equal(positions[4], 4);
+    extent.group = 7;
+    assert_int_equal(cluster_map_mend(world.map, &extent, 1, &moved, positions), ERRC_NOT_FOUND);
+    data_world_close(&world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(six_nodes_with_two_down_write_whole_extents),
+        cmocka_unit_test(groups_take_their_class_alone),
+        cmocka_unit_test(nodes_that_drain_take_nothing_and_give_up_their_shards),
         cmocka_unit_test(a_budget_is_given_in_order),
         cmocka_unit_test(ids_are_never_given_twice),
         cmocka_unit_test(waiters_outlast_a_service_that_is_away),

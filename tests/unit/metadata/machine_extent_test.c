@@ -301,6 +301,61 @@ static void group_make(struct fixture *f)
     assert_int_equal(fixture_apply(f, &cmd).outcome, META_STALE); /* epoch is 1 now */
 }
 
+static struct meta_group classed(uint32_t id, uint32_t epoch)
+{
+    struct meta_group group = { .id = id, .epoch = epoch, .disk_count = 8, .writable = true, .class_k = 4, .class_m = 2,
+                                .primary = 0x3f };
+    for (unsigned i = 0; i < 8; i++) {
+        group.disks[i] = disk(i + 1);
+    }
+    return group;
+}
+
+static unsigned group_outcome(struct fixture *f, struct meta_group group)
+{
+    const struct meta_command cmd = { .type = META_CMD_GROUP_PUT, .group_put.group = group };
+    return fixture_apply(f, &cmd).outcome;
+}
+
+static void groups_with_a_class(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_open(&f);
+    uint64_t b = fixture_bucket(&f, "bucket", META_VERSIONING_UNSET);
+    struct meta_group group = classed(1, 0);
+    group.primary = 0x1f; /* five of six */
+    assert_int_equal(group_outcome(&f, group), META_INVALID);
+    group.primary = 0x11f; /* a position that is not there */
+    assert_int_equal(group_outcome(&f, group), META_INVALID);
+    assert_int_equal(group_outcome(&f, classed(1, 0)), META_OK);
+    fixture_reopen(&f);
+    struct meta_group stored = cluster(&f).groups[0];
+    assert_int_equal(stored.class_k, 4);
+    assert_int_equal(stored.class_m, 2);
+    assert_int_equal(stored.primary, 0x3f);
+    group = classed(1, 1);
+    group.primary = 0xfc; /* another choice of primaries is no sweep: the disks are where they were */
+    assert_int_equal(group_outcome(&f, group), META_OK);
+    assert_int_equal(cluster(&f).sweep_count, 0);
+    group = classed(1, 2);
+    group.class_k = 3;
+    group.primary = 0x1f;
+    assert_int_equal(group_outcome(&f, group), META_INVALID); /* what stands there is of the old class */
+
+    struct extent extent = fixture_extent(&f, BYTES);
+    struct extent_ref ref = whole(&extent);
+    extent.class_m = 1;
+    struct meta_command cmd = put_extents(&f, b, "a", 1, &extent, 1, &ref);
+    assert_int_equal(fixture_apply(&f, &cmd).outcome, META_INVALID);
+    extent.class_m = 2;
+    extent.class_k = 8;
+    assert_int_equal(fixture_apply(&f, &cmd).outcome, META_INVALID);
+    extent.class_k = 4;
+    assert_int_equal(fixture_apply(&f, &cmd).outcome, META_OK);
+    fixture_close(&f);
+}
+
 static void disk_replaced(void **state)
 {
     (void)state;
@@ -432,6 +487,7 @@ static void ranges_join_extents(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(groups_with_a_class),
         cmocka_unit_test(overwrite_and_gc),
         cmocka_unit_test(copies_share),
         cmocka_unit_test(refused_puts_leave_nothing),

@@ -142,12 +142,36 @@ static void cluster_commands(void)
     cmd = (struct meta_command){ .type = META_CMD_GROUP_PUT };
     cmd.group_put.group = (struct meta_group){ .id = 3, .epoch = 4, .disk_count = 2, .writable = true };
     command_check(&cmd);
+    cmd.group_put.group.class_k = 1;
+    cmd.group_put.group.class_m = 1;
+    cmd.group_put.group.primary = 3;
+    command_check(&cmd);
     cmd = (struct meta_command){ .type = META_CMD_IDENTITY_PUT, .identity_put = { text("a"), text("r"), true } };
     command_check(&cmd);
     cmd = (struct meta_command){ .type = META_CMD_SETTING_PUT, .setting_put = { text("n"), text("v") } };
     command_check(&cmd);
     cmd = (struct meta_command){ .type = META_CMD_GROUP_SWEEP, .group_sweep = { 1, 2, { { 3 } }, 4 } };
     command_check(&cmd);
+}
+
+/* What is in logs and maps of before groups had classes is what is still written for groups without one. */
+static void groups_without_a_class_are_as_before(void **state)
+{
+    (void)state;
+    static const uint8_t before[] = { 3, 4, 1, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 1 };
+    struct meta_group group = { .id = 3, .epoch = 4, .disk_count = 1, .writable = true };
+    struct meta_group decoded;
+    struct enc enc = ENC_INIT;
+    memset(group.disks[0].bytes, 9, ID_BYTES);
+    meta_group_encode(&enc, &group);
+    assert_int_equal(enc.len, sizeof(before));
+    assert_memory_equal(enc.data, before, sizeof(before));
+    struct dec dec = dec_of(slice_of(before, sizeof(before)));
+    meta_group_decode(&dec, &decoded);
+    assert_true(dec_done(&dec));
+    assert_int_equal(decoded.class_k, 0);
+    assert_true(decoded.writable);
+    enc_free(&enc);
 }
 
 static void commands(void **state)
@@ -264,6 +288,7 @@ static void arrays_are_bounded(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(groups_without_a_class_are_as_before),
         cmocka_unit_test(commands),
         cmocka_unit_test(object_replies),
         cmocka_unit_test(cluster_replies),
