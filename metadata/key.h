@@ -32,7 +32,9 @@
  *   1e TOKEN            token id
  *   1b IDENTITY         access key
  *   1c SETTING          name
+ *   1f CLIENT           client id                        its number, when it was last noted
  *   20 EVENT            kept free for the outbox of events
+ *   21 REQUEST          u32 client, u32 slot             number of a request, its result
  */
 #ifndef METADATA_KEY_H
 #define METADATA_KEY_H
@@ -69,7 +71,9 @@ enum key_table {
     TABLE_SETTING,
     TABLE_NODE,
     TABLE_TOKEN,
+    TABLE_CLIENT,
     TABLE_EVENT = 0x20,
+    TABLE_REQUEST,
 };
 
 #define KEY_BYTES_ENCODED_MAX (1 + 8 + 2 * KEY_BYTES_MAX + 2 + 16 + 8)

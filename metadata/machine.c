@@ -1,7 +1,7 @@
 /*
  * The applying half of the machine: opens the state, decides one command, writes one batch.
  *
- *   decode -> dispatch to apply_*.c -> outcome OK: extents, counters join the batch
+ *   decode -> done before? -> dispatch to apply_*.c -> outcome OK: extents, counters, result by name join the batch
  *                                   -> any other: the batch is emptied, memory goes back
  *          -> chain hash, position and counters join -> one kv write -> result
  */
@@ -92,6 +92,9 @@ enum errc machine_open(struct kv *kv, struct machine **ret_machine, struct error
     enum errc rc = state_load(m, e);
     if (rc == ERRC_OK) {
         rc = machine_groups_load(m, e);
+    }
+    if (rc == ERRC_OK) {
+        rc = machine_clients_load(m, e);
     }
     if (rc != ERRC_OK) {
         machine_close(m);
@@ -279,18 +282,26 @@ static enum errc apply_command(struct machine *m, uint64_t index, uint32_t sub, 
     if (rc != ERRC_OK) {
         return error_set(e, rc, "metadata command at %llu.%u: %s", (unsigned long long)index, sub, errc_text(rc));
     }
-    struct apply a = { .m = m, .e = e, .index = index, .counters_before = m->counters };
-    rc = dispatch(&a, &cmd);
-    if (rc == ERRC_OK && apply_ok(&a)) {
+    struct apply a = { .m = m, .e = e, .index = index, .counters_before = m->counters, .result.index = index };
+    struct slice done = { NULL, 0 };
+    rc = cmd.request.number > 0 ? request_find(&a, &cmd.request, &done) : ERRC_OK;
+    if (rc == ERRC_OK && done.len == 0 && apply_ok(&a)) {
+        rc = dispatch(&a, &cmd);
+    }
+    if (rc == ERRC_OK && done.len == 0 && apply_ok(&a)) {
         rc = finish_effects(&a);
+        if (rc == ERRC_OK && cmd.request.number > 0) {
+            request_keep(&a, &cmd.request);
+        }
     } else {
         roll_back(&a);
     }
     if (rc == ERRC_OK) {
         rc = commit(m, index, sub, e);
     }
-    if (rc == ERRC_OK) {
-        a.result.index = index;
+    if (rc == ERRC_OK && done.len > 0) {
+        enc_raw(ret_result, done.data, done.len);
+    } else if (rc == ERRC_OK) {
         meta_result_encode(ret_result, &a.result);
     }
     return rc;

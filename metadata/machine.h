@@ -47,7 +47,7 @@ MUST_CHECK enum errc machine_check(struct slice command, struct error *e);
  * Decides and applies one command.
  *
  * index, sub   its position; one at or before machine_position() is skipped: OK and nothing in ret_result
- * ret_result   an encoded struct meta_result is appended; its index is `index`
+ * ret_result   an encoded struct meta_result is appended; its index is `index`, or that of the same request before
  * Errors       FORMAT a command type or version that this program doesn't know; CORRUPT; LIMIT; those of kv.
  *              Nothing is applied then, and the machine refuses all further commands: the voter must stop.
  */

@@ -23,6 +23,8 @@
 #define SESSION_SLOTS 64
 #define SCRATCH_MAX 24
 #define EXTENT_HASH_SLOTS 4096
+#define REQUESTS_KEPT META_REQUESTS_KEPT
+#define CLIENTS_KEPT 128
 #define COMPLETED_MAX 10000     /* completed uploads remembered */
 #define DROP_REFS_AT_ONCE 64    /* more references than that leave through the gc queue */
 #define EXPAND_REFS_MAX 512     /* a step of GC_EXPAND ends when it has dropped so many; one manifest may exceed it */
@@ -37,6 +39,13 @@ struct bucket_slot {
 struct session_slot {
     uint64_t id; /* 0: empty */
     bool open;
+};
+
+struct client_slot {
+    uint8_t id[META_CLIENT_BYTES];
+    uint64_t noted_index;
+    uint64_t highest;   /* request of it that was done; no part of the state */
+    bool highest_known;
 };
 
 struct extent_change {
@@ -66,6 +75,8 @@ struct machine {
     struct enc record; /* built and put at once */
     struct bucket_slot buckets[BUCKET_SLOTS];
     struct session_slot sessions[SESSION_SLOTS];
+    struct client_slot clients[CLIENTS_KEPT]; /* by number */
+    unsigned client_count, client_last;
     struct extent_set extents;
     struct group_record *groups; /* all, by id */
     uint32_t group_count, group_capacity;
@@ -179,6 +190,11 @@ MUST_CHECK enum errc apply_session_open(struct apply *a, const struct meta_sessi
 MUST_CHECK enum errc apply_session_reserve(struct apply *a, const struct meta_session_reserve *cmd);
 MUST_CHECK enum errc apply_session_close(struct apply *a, const struct meta_session_close *cmd);
 MUST_CHECK enum errc apply_session_check(struct apply *a, uint64_t session); /* STALE unless open */
+/* ---- apply_request.c ---- */
+/* The result (borrows scratch) if the request was done before; STALE if that cannot be told any more. */
+MUST_CHECK enum errc request_find(struct apply *a, const struct meta_request *request, struct slice *ret_result);
+void request_keep(struct apply *a, const struct meta_request *request); /* of a command that is decided OK */
+MUST_CHECK enum errc machine_clients_load(struct machine *m, struct error *e);
 /* apply_node.c */
 MUST_CHECK enum errc apply_node_put(struct apply *a, const struct meta_node_put *cmd);
 MUST_CHECK enum errc apply_token_put(struct apply *a, const struct meta_token_put *cmd);

@@ -476,6 +476,44 @@ enum errc record_token_decode(struct slice value, struct token_record *ret)
     return end(&dec);
 }
 
+void record_client_encode(struct enc *enc, const struct client_record *in)
+{
+    begin(enc);
+    enc_uint(enc, in->number);
+    enc_uint(enc, in->noted_index);
+}
+
+enum errc record_client_decode(struct slice value, struct client_record *ret)
+{
+    struct dec dec;
+    enum errc rc = record_walk(value, &dec);
+    if (rc != ERRC_OK) {
+        return rc;
+    }
+    ret->number = uint32(&dec);
+    ret->noted_index = dec_uint(&dec);
+    return end(&dec);
+}
+
+void record_request_encode(struct enc *enc, const struct request_record *in)
+{
+    begin(enc);
+    enc_uint(enc, in->number);
+    enc_bytes(enc, in->result);
+}
+
+enum errc record_request_decode(struct slice value, struct request_record *ret)
+{
+    struct dec dec;
+    enum errc rc = record_walk(value, &dec);
+    if (rc != ERRC_OK) {
+        return rc;
+    }
+    ret->number = dec_uint(&dec);
+    ret->result = dec_bytes(&dec);
+    return end(&dec);
+}
+
 /* Version 2 has a class; one without is written as version 1, which older programs read. */
 void record_group_encode(struct enc *enc, const struct group_record *in)
 {

@@ -110,6 +110,16 @@ struct token_record {
     uint8_t used_by[META_HASH_BYTES]; /* hash of the public key */
 };
 
+struct client_record {
+    uint32_t number;      /* of its slots */
+    uint64_t noted_index;
+};
+
+struct request_record {
+    uint64_t number;
+    struct slice result;  /* encoded */
+};
+
 void record_counters_append(struct enc *enc, const struct machine_counters *in); /* a part of STATE */
 void record_state_encode(struct enc *enc, const struct position_record *position,
                          const struct machine_counters *counters);
@@ -148,6 +158,10 @@ void record_node_encode(struct enc *enc, const struct meta_node *in);
 MUST_CHECK enum errc record_node_decode(struct slice value, struct meta_node *ret);
 void record_token_encode(struct enc *enc, const struct token_record *in);
 MUST_CHECK enum errc record_token_decode(struct slice value, struct token_record *ret);
+void record_client_encode(struct enc *enc, const struct client_record *in);
+MUST_CHECK enum errc record_client_decode(struct slice value, struct client_record *ret);
+void record_request_encode(struct enc *enc, const struct request_record *in);
+MUST_CHECK enum errc record_request_decode(struct slice value, struct request_record *ret);
 void record_group_encode(struct enc *enc, const struct group_record *in);
 MUST_CHECK enum errc record_group_decode(struct slice value, struct group_record *ret);
 

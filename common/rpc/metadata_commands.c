@@ -451,7 +451,11 @@ static enum command_family family_of(uint16_t type)
 
 void meta_command_encode(struct enc *enc, const struct meta_command *in)
 {
-    enc_u8(enc, META_COMMAND_VERSION);
+    enc_u8(enc, in->request.number > 0 ? META_COMMAND_NAMED : META_COMMAND_VERSION);
+    if (in->request.number > 0) {
+        enc_raw(enc, in->request.client, META_CLIENT_BYTES);
+        enc_uint(enc, in->request.number);
+    }
     enc_u16(enc, in->type);
     enum command_family family = family_of(in->type);
     ASSERT(family != FAMILY_NONE);
@@ -469,12 +473,17 @@ enum errc meta_command_decode(struct slice bytes, struct arena *arena, struct me
     struct meta_input in = meta_input_of(bytes, arena);
     memset(ret, 0, sizeof(*ret));
     uint8_t version = dec_u8(&in.dec);
+    if (version == META_COMMAND_NAMED) {
+        dec_copy(&in.dec, ret->request.client, META_CLIENT_BYTES);
+        ret->request.number = dec_uint(&in.dec);
+        in.dec.failed = in.dec.failed || ret->request.number == 0;
+    }
     ret->type = dec_u16(&in.dec);
     if (in.dec.failed) {
         return ERRC_CORRUPT;
     }
     enum command_family family = family_of(ret->type);
-    if (version != META_COMMAND_VERSION || family == FAMILY_NONE) {
+    if ((version != META_COMMAND_VERSION && version != META_COMMAND_NAMED) || family == FAMILY_NONE) {
         return ERRC_FORMAT;
     }
     if (family == FAMILY_OBJECT) {

@@ -150,7 +150,8 @@ enum meta_command_type {
     META_CMD_TOKEN_PUT,
     META_CMD_TOKEN_USE,
 };
-#define META_COMMAND_VERSION 1     /* first byte of every encoded command */
+#define META_COMMAND_VERSION 1     /* first byte of an encoded command */
+#define META_COMMAND_NAMED 2       /* likewise: one whose request has a name */
 
 struct meta_bucket_create { struct meta_bucket bucket; }; /* id, counters, revision ignored */
 struct meta_bucket_delete { struct slice name; };
@@ -320,8 +321,18 @@ struct meta_token_use {
 struct meta_identity_put { struct slice access_key; struct slice record; bool remove; }; /* record: encrypted, opaque here */
 struct meta_setting_put { struct slice name; struct slice value; };
 
+/* Names one command of one process, so that it can be proposed again when its answer was lost: it is done once, and the
+ * same name again gets the first result. The service remembers the newest 1,024 names of a client. */
+#define META_CLIENT_BYTES 16
+#define META_REQUESTS_KEPT 1024
+struct meta_request {
+    uint8_t client[META_CLIENT_BYTES]; /* random, by process start */
+    uint64_t number;               /* grows from 1; 0: the command has no name */
+};
+
 struct meta_command {
     uint16_t type;                 /* enum meta_command_type */
+    struct meta_request request;
     union {
         struct meta_bucket_create bucket_create;
         struct meta_bucket_delete bucket_delete;

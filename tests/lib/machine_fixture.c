@@ -50,7 +50,7 @@ struct meta_result fixture_apply(struct fixture *f, const struct meta_command *c
     f->index++;
     must(machine_apply(f->machine, f->index, 0, enc_slice(&f->command), &f->result, &e), &e);
     must(meta_result_decode(arena_copy(&f->arena, enc_slice(&f->result)), &f->arena, &result), &e);
-    ASSERT(result.index == f->index);
+    ASSERT(result.index == f->index || (cmd->request.number > 0 && result.index < f->index)); /* done before */
     return result;
 }
 
