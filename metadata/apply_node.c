@@ -11,9 +11,10 @@ static bool hash_equal(const uint8_t a[META_HASH_BYTES], const uint8_t b[META_HA
     return memcmp(a, b, META_HASH_BYTES) == 0; /* of hashes: how far they agree tells nothing of what was hashed */
 }
 
-/* An id belongs to the key that first joined with it, for ever. */
-static enum errc node_insert(struct apply *a, const struct meta_node *node)
+/* An id belongs to the key that first joined with it, for ever. A node that joins again stays in its state. */
+static enum errc node_insert(struct apply *a, const struct meta_node *node, bool joins)
 {
+    struct meta_node inserted = *node;
     struct key key;
     struct meta_node known;
     struct enc *value = machine_scratch(a->m);
@@ -32,11 +33,12 @@ static enum errc node_insert(struct apply *a, const struct meta_node *node)
             apply_outcome(a, META_NODE_REMOVED);
             return ERRC_OK;
         }
+        inserted.state = joins ? known.state : node->state;
     } else if (rc != ERRC_NOT_FOUND) {
         return rc;
     }
     struct enc *record = machine_record(a->m);
-    record_node_encode(record, node);
+    record_node_encode(record, &inserted);
     apply_put(a, &key, record);
     a->m->counters.revision++;
     return ERRC_OK;
@@ -48,7 +50,7 @@ enum errc apply_node_put(struct apply *a, const struct meta_node_put *cmd)
         apply_outcome(a, META_INVALID);
         return ERRC_OK;
     }
-    return node_insert(a, &cmd->node);
+    return node_insert(a, &cmd->node, false);
 }
 
 static void token_record_put(struct apply *a, const struct token_record *token)
@@ -112,7 +114,7 @@ enum errc apply_token_use(struct apply *a, const struct meta_token_use *cmd)
         apply_outcome(a, outcome);
         return ERRC_OK;
     }
-    rc = node_insert(a, &cmd->node);
+    rc = node_insert(a, &cmd->node, true);
     if (rc == ERRC_OK && apply_ok(a)) {
         token.used = true;
         memcpy(token.used_by, cmd->node.key_hash, META_HASH_BYTES);

@@ -118,6 +118,7 @@ static read_fn read_of(uint8_t type)
         [META_QRY_GC] = read_gc_query,
         [META_QRY_REPAIR] = read_repair_query,
         [META_QRY_SESSIONS] = read_sessions_query,
+        [META_QRY_TOKENS] = read_tokens_query,
         [META_QRY_CLUSTER] = read_cluster_query,
         [META_QRY_IDENTITIES] = read_identities_query,
         [META_QRY_SETTING] = read_setting_query,

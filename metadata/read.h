@@ -57,6 +57,7 @@ MUST_CHECK enum errc read_gc_query(struct reader *r);
 MUST_CHECK enum errc read_repair_query(struct reader *r);
 MUST_CHECK enum errc read_group_extents_query(struct reader *r);
 MUST_CHECK enum errc read_sessions_query(struct reader *r);
+MUST_CHECK enum errc read_tokens_query(struct reader *r); /* read_token.c */
 MUST_CHECK enum errc read_cluster_query(struct reader *r);
 MUST_CHECK enum errc read_identities_query(struct reader *r);
 MUST_CHECK enum errc read_setting_query(struct reader *r);

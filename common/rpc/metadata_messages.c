@@ -302,7 +302,7 @@ void meta_node_decode(struct dec *dec, struct meta_node *ret)
     ret->role = dec_u8(dec);
     ret->state = meta_u8(dec, META_NODE_REMOVED_FOR_EVER);
     dec_copy(dec, ret->key_hash, META_HASH_BYTES);
-    ret->address = meta_bytes(dec, META_LABEL_BYTES_MAX);
+    ret->address = meta_bytes(dec, META_ADDRESS_BYTES_MAX);
     ret->name = meta_bytes(dec, META_LABEL_BYTES_MAX);
     ret->zone = meta_bytes(dec, META_LABEL_BYTES_MAX);
     ret->rack = meta_bytes(dec, META_LABEL_BYTES_MAX);

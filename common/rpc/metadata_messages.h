@@ -292,6 +292,7 @@ struct meta_group_sweep { uint32_t group; uint8_t position; struct extent_id fro
 enum meta_node_state { META_NODE_IN = 1, META_NODE_DRAINING, META_NODE_MAINTENANCE, META_NODE_REMOVED_FOR_EVER };
 #define META_HASH_BYTES 32
 #define META_LABEL_BYTES_MAX 64
+#define META_ADDRESS_BYTES_MAX 256
 struct meta_node {                  /* a process of the cluster */
     struct node_id id;
     uint8_t role;                   /* enum cluster_role */
@@ -401,6 +402,7 @@ enum meta_query_type {
     META_QRY_SETTING,
     META_QRY_STATUS,        /* counts: see meta_status */
     META_QRY_GROUP_EXTENTS, /* all extents of the group `from`, in id order, after `extent`; answer: meta_repair_reply */
+    META_QRY_TOKENS,        /* all tokens to join by, without their secrets */
 };
 
 struct meta_query {
@@ -521,6 +523,10 @@ struct meta_cluster_reply {
 struct meta_identity { struct slice access_key; struct slice record; };
 struct meta_identities_reply { uint32_t count; struct meta_identity *identities; };
 struct meta_setting_reply { uint8_t outcome; struct slice value; };
+/* Answer of RPC_META_LEADER, and reply beside UNAVAILABLE of a voter that does not lead. */
+struct meta_leader { struct node_id node; uint64_t term; struct slice address; }; /* node zero: none is known */
+struct meta_token_use_state { struct meta_token token; bool used; uint8_t used_by[META_HASH_BYTES]; };
+struct meta_tokens_reply { uint32_t count; struct meta_token_use_state *tokens; };
 struct meta_status {
     uint64_t index;
     uint64_t buckets, objects, versions, bytes, uploads;
@@ -547,7 +553,8 @@ uint64_t meta_extent_stripes(const struct extent *extent);
     X(meta_command) X(meta_result) X(meta_query) X(meta_object_reply) X(meta_list_reply)         \
     X(meta_uploads_reply) X(meta_parts_reply) X(meta_buckets_reply) X(meta_extent_reply)         \
     X(meta_exist_reply) X(meta_gc_reply) X(meta_repair_reply) X(meta_sessions_reply)             \
-    X(meta_cluster_reply) X(meta_identities_reply) X(meta_setting_reply) X(meta_status)
+    X(meta_cluster_reply) X(meta_identities_reply) X(meta_setting_reply) X(meta_status)    \
+    X(meta_leader) X(meta_tokens_reply)
 #define X(message)                                                                               \
     void message##_encode(struct enc *enc, const struct message *in);                            \
     MUST_CHECK enum errc message##_decode(struct slice bytes, struct arena *arena, struct message *ret);

@@ -410,6 +410,46 @@ enum errc meta_identities_reply_decode(struct slice bytes, struct arena *arena, 
     return meta_input_end(&in);
 }
 
+void meta_leader_encode(struct enc *enc, const struct meta_leader *in)
+{
+    enc_raw(enc, in->node.bytes, ID_BYTES);
+    enc_u64(enc, in->term);
+    enc_bytes(enc, in->address);
+}
+
+enum errc meta_leader_decode(struct slice bytes, struct arena *arena, struct meta_leader *ret)
+{
+    struct meta_input in = meta_input_of(bytes, arena);
+    *ret = (struct meta_leader){ .term = 0 };
+    dec_copy(&in.dec, ret->node.bytes, ID_BYTES);
+    ret->term = dec_u64(&in.dec);
+    ret->address = meta_bytes(&in.dec, META_ADDRESS_BYTES_MAX);
+    return meta_input_end(&in);
+}
+
+void meta_tokens_reply_encode(struct enc *enc, const struct meta_tokens_reply *in)
+{
+    enc_uint(enc, in->count);
+    for (uint32_t i = 0; i < in->count; i++) {
+        meta_token_encode(enc, &in->tokens[i].token);
+        enc_u8(enc, in->tokens[i].used ? 1 : 0);
+        enc_raw(enc, in->tokens[i].used_by, META_HASH_BYTES);
+    }
+}
+
+enum errc meta_tokens_reply_decode(struct slice bytes, struct arena *arena, struct meta_tokens_reply *ret)
+{
+    struct meta_input in = meta_input_of(bytes, arena);
+    *ret = (struct meta_tokens_reply){ .count = 0 };
+    ret->tokens = meta_array(&in, REPLY_ROWS_MAX, sizeof(*ret->tokens), 18 + 2 * META_HASH_BYTES, &ret->count);
+    for (uint32_t i = 0; i < ret->count; i++) {
+        meta_token_decode(&in.dec, &ret->tokens[i].token);
+        ret->tokens[i].used = meta_bool(&in.dec);
+        dec_copy(&in.dec, ret->tokens[i].used_by, META_HASH_BYTES);
+    }
+    return meta_input_end(&in);
+}
+
 void meta_setting_reply_encode(struct enc *enc, const struct meta_setting_reply *in)
 {
     enc_u8(enc, in->outcome);

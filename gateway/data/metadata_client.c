@@ -3,6 +3,7 @@
 #include "common/base/assert.h"
 #include "common/base/list.h"
 #include "common/rpc/rpc_schema.h"
+#include "gateway/data/metadata_failover.h"
 
 #include <string.h>
 
@@ -13,9 +14,25 @@ void metadata_client_init(struct metadata_client *client, struct rpc_channel *ch
                           uint64_t timeout_ms)
 {
     client->channel = channel;
+    client->failover = NULL;
     client->env = env;
     client->timeout_ms = timeout_ms;
     atomic_init(&client->index_seen, 0);
+}
+
+void metadata_client_voters(struct metadata_client *client, const struct metadata_voter *voters, unsigned count,
+                            void (*on_unknown)(void *data, const struct meta_leader *leader), void *data)
+{
+    if (client->failover == NULL) {
+        client->failover = failover_create(client->env);
+    }
+    failover_voters(client->failover, voters, count, on_unknown, data);
+}
+
+void metadata_client_done(struct metadata_client *client)
+{
+    failover_destroy(client->failover);
+    client->failover = NULL;
 }
 
 void meta_op_init(struct meta_op *op, struct executor *executor, struct arena *arena,
@@ -69,6 +86,7 @@ static enum errc query_decode(struct meta_op *op, struct slice r)
     case META_QRY_CLUSTER:       return meta_cluster_reply_decode(r, op->arena, &op->cluster);
     case META_QRY_IDENTITIES:    return meta_identities_reply_decode(r, op->arena, &op->identities);
     case META_QRY_SETTING:       return meta_setting_reply_decode(r, op->arena, &op->setting);
+    case META_QRY_TOKENS:        return meta_tokens_reply_decode(r, op->arena, &op->tokens);
     case META_QRY_STATUS:        return meta_status_decode(r, op->arena, &op->service_status);
     }
     return ERRC_INVALID;
@@ -99,6 +117,9 @@ static enum errc answer_decode(struct meta_op *op)
 static void op_on_reply(struct rpc_call *call)
 {
     struct meta_op *op = call->data;
+    if (op->client->failover != NULL && failover_again(op->client->failover, op)) {
+        return;
+    }
     op->status = call->status;
     op->error = call->error;
     if (op->status == ERRC_OK) {
@@ -127,14 +148,43 @@ static void op_start(struct metadata_client *client, struct meta_op *op, uint16_
     op->call.reply_to = op->executor;
     op->call.done = op_on_reply;
     op->call.data = op;
-    rpc_call_start(client->channel, &op->call);
+    if (client->failover != NULL) {
+        failover_begin(client->failover, op);
+    } else {
+        rpc_call_start(client->channel, &op->call);
+    }
+}
+
+static void refused(struct task *task)
+{
+    struct meta_op *op = container_of(container_of(task, struct timer, task), struct meta_op, pause);
+    op->done(op);
+}
+
+/* Too many commands are under way: told later, as every other end. */
+static void op_refuse(struct metadata_client *client, struct meta_op *op)
+{
+    op->client = client;
+    error_clear(&op->error);
+    op->status = error_set(&op->error, ERRC_LIMIT, "too many metadata commands are under way");
+    op->pause.task.run = refused;
+    executor_post(op->executor, &op->pause.task);
 }
 
 void meta_propose(struct metadata_client *client, struct meta_op *op, const struct meta_command *command)
 {
     enc_reset(&op->head);
-    meta_command_encode(&op->head, command);
     op->kind = KIND_COMMAND;
+    if (client->failover != NULL) {
+        struct meta_command named = *command;
+        if (failover_name(client->failover, op, &named.request) != ERRC_OK) {
+            op_refuse(client, op);
+            return;
+        }
+        meta_command_encode(&op->head, &named);
+    } else {
+        meta_command_encode(&op->head, command);
+    }
     op_start(client, op, RPC_META_PROPOSE);
 }
 

@@ -17,8 +17,18 @@
 
 #include <stdatomic.h>
 
+#define METADATA_VOTERS_MAX 9
+
+struct metadata_voter {
+    struct node_id node;
+    struct rpc_channel *channel;    /* borrowed until the client is done */
+};
+
+struct metadata_failover;
+
 struct metadata_client {
     struct rpc_channel *channel;
+    struct metadata_failover *failover; /* NULL: one channel, every call is tried once */
     struct env *env;
     uint64_t timeout_ms;            /* deadline of calls whose op gives none; 0: none */
     _Atomic uint64_t index_seen;    /* highest log index of any answer: lower bound of the applied state */
@@ -51,6 +61,7 @@ struct meta_op {
         struct meta_identities_reply identities;
         struct meta_setting_reply setting;
         struct meta_status service_status;   /* STATUS */
+        struct meta_tokens_reply tokens;     /* TOKENS */
         uint64_t session_horizon;            /* meta_session_renew */
     };
 
@@ -58,11 +69,28 @@ struct meta_op {
     struct metadata_client *client;
     struct rpc_call call;
     struct enc head;
+    struct timer pause;             /* metadata_failover.c's, from here to `unknown` */
+    uint64_t until_ns;
+    uint32_t attempt_ms, pause_ms;
+    uint16_t tried;                 /* bits of voters */
+    uint16_t place;                 /* of its name, + 1; 0: none */
+    uint8_t voter;
+    bool hinted, unknown;
     uint8_t kind;                   /* enum meta_query_type; 0: command; 0xff: renew */
 };
 
 void metadata_client_init(struct metadata_client *client, struct rpc_channel *channel, struct env *env,
                           uint64_t timeout_ms);
+/*
+ * From now on (before the first call, and again whenever the voters change) calls go to the voter that leads, wherever it
+ * is, and are repeated until the op's deadline: queries and renewals always, commands under a name, so that they are done
+ * once. Ends with TIMEOUT where a command may have been done, else with UNAVAILABLE; LIMIT: more than 4,096 commands under
+ * way. The executors of ops must be serial.
+ * on_unknown   may be NULL; told (on an op's executor) of a leader that is not in the list: time to ask for the voters
+ */
+void metadata_client_voters(struct metadata_client *client, const struct metadata_voter *voters, unsigned count,
+                            void (*on_unknown)(void *data, const struct meta_leader *leader), void *data);
+void metadata_client_done(struct metadata_client *client); /* no call is under way */
 /* Clears the caller's and result fields. */
 void meta_op_init(struct meta_op *op, struct executor *executor, struct arena *arena,
                   void (*done)(struct meta_op *op), void *data);

@@ -150,6 +150,16 @@ static void cluster_commands(void)
     command_check(&cmd);
     cmd = (struct meta_command){ .type = META_CMD_SETTING_PUT, .setting_put = { text("n"), text("v") } };
     command_check(&cmd);
+    const struct meta_node node = { .id = { { 7 } }, .role = 2, .state = META_NODE_MAINTENANCE, .key_hash = { 5 },
+                                    .address = text("h:1,g:2"), .name = text("n") };
+    cmd = (struct meta_command){ .type = META_CMD_NODE_PUT, .node_put = { node } };
+    command_check(&cmd);
+    cmd = (struct meta_command){ .type = META_CMD_TOKEN_PUT, .token_put = { { { 1 }, 2, { 3 }, 4 } } };
+    command_check(&cmd);
+    cmd = (struct meta_command){ .type = META_CMD_TOKEN_USE, .token_use = { { 1 }, { 2 }, 3, node } };
+    command_check(&cmd);
+    cmd.request = (struct meta_request){ { 1 }, 1025 };
+    command_check(&cmd);
     cmd = (struct meta_command){ .type = META_CMD_GROUP_SWEEP, .group_sweep = { 1, 2, { { 3 } }, 4 } };
     command_check(&cmd);
 }
@@ -246,6 +256,11 @@ static void cluster_replies(void **state)
     meta_identities_reply_check(&identities);
     struct meta_setting_reply setting = { META_OK, text("v") };
     meta_setting_reply_check(&setting);
+    struct meta_leader leader = { { { 4 } }, 9, text("h:2") };
+    meta_leader_check(&leader);
+    struct meta_token_use_state token = { { { 1 }, 2, { 3 }, 4 }, true, { 5 } };
+    struct meta_tokens_reply tokens = { 1, &token };
+    meta_tokens_reply_check(&tokens);
     struct meta_status status = { .index = 1, .extents_missing = { 1, 2, 3 }, .sessions_open = 300 };
     meta_status_check(&status);
 }

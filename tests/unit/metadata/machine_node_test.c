@@ -67,6 +67,44 @@ static void a_token_is_used_by_one_key(void **state)
     fixture_close(&f);
 }
 
+static void tokens_are_listed_without_their_secrets(void **state)
+{
+    (void)state;
+    fixture_open(&f);
+    assert_int_equal(token_put(1, 1000), META_OK);
+    assert_int_equal(token_put(2, 3000), META_OK);
+    assert_int_equal(token_use(2, 77, 500, node_of(1, 9)), META_OK);
+    const struct meta_query query = { .type = META_QRY_TOKENS, .limit = 100 };
+    struct meta_tokens_reply reply;
+    assert_int_equal(meta_tokens_reply_decode(fixture_query(&f, &query), &f.arena, &reply), ERRC_OK);
+    assert_int_equal(reply.count, 2);
+    assert_false(reply.tokens[0].used);
+    assert_true(reply.tokens[1].used);
+    assert_int_equal(reply.tokens[1].used_by[0], 9);
+    assert_int_equal(reply.tokens[1].token.expires_ms, 3000);
+    assert_int_equal(reply.tokens[1].token.role, ROLE_STORAGE_NODE);
+    assert_int_equal(reply.tokens[1].token.secret_hash[0], 0);
+    fixture_close(&f);
+}
+
+/* A join asked for again must not bring a node back that was drained meanwhile. */
+static void a_join_repeated_changes_no_state(void **state)
+{
+    (void)state;
+    fixture_open(&f);
+    assert_int_equal(token_put(1, 1000), META_OK);
+    assert_int_equal(token_use(1, 77, 500, node_of(1, 1)), META_OK);
+    struct meta_command cmd = { .type = META_CMD_NODE_PUT, .node_put.node = node_of(1, 1) };
+    cmd.node_put.node.state = META_NODE_DRAINING;
+    assert_int_equal(fixture_apply(&f, &cmd).outcome, META_OK);
+    assert_int_equal(token_use(1, 77, 600, node_of(1, 1)), META_OK);
+    const struct meta_query query = { .type = META_QRY_CLUSTER };
+    struct meta_cluster_reply reply;
+    assert_int_equal(meta_cluster_reply_decode(fixture_query(&f, &query), &f.arena, &reply), ERRC_OK);
+    assert_int_equal(reply.nodes[0].state, META_NODE_DRAINING);
+    fixture_close(&f);
+}
+
 static void an_id_belongs_to_one_key(void **state)
 {
     (void)state;
@@ -91,6 +129,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_token_is_used_by_one_key),
+        cmocka_unit_test(tokens_are_listed_without_their_secrets),
+        cmocka_unit_test(a_join_repeated_changes_no_state),
         cmocka_unit_test(an_id_belongs_to_one_key),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
