@@ -22,6 +22,60 @@ static void session_put(struct apply *a, uint64_t id, const struct session_recor
     session_remember(a->m, id, session->open);
 }
 
+/* Ids grow, so the newest is the last. */
+static void open_session_add(struct machine *m, uint64_t id)
+{
+    if (m->open_count == m->open_capacity) {
+        m->open_capacity = m->open_capacity > 0 ? 2 * m->open_capacity : 16;
+        m->open_sessions = mem_realloc(m->open_sessions, m->open_capacity * sizeof(*m->open_sessions));
+    }
+    ASSERT(m->open_count == 0 || m->open_sessions[m->open_count - 1] < id);
+    m->open_sessions[m->open_count++] = id;
+}
+
+static void open_session_remove(struct machine *m, uint64_t id)
+{
+    unsigned at = 0;
+    while (at < m->open_count && m->open_sessions[at] != id) {
+        at++;
+    }
+    ASSERT(at < m->open_count);
+    memmove(&m->open_sessions[at], &m->open_sessions[at + 1], (m->open_count - at - 1) * sizeof(*m->open_sessions));
+    m->open_count--;
+}
+
+unsigned machine_open_sessions(const struct machine *m, const uint64_t **ret_sessions)
+{
+    *ret_sessions = m->open_sessions;
+    return m->open_count;
+}
+
+enum errc machine_sessions_load(struct machine *m, struct error *e)
+{
+    struct kv *kv = m->kv;
+    struct key first, end;
+    key_begin(&first, TABLE_SESSION);
+    key_begin(&end, TABLE_SESSION + 1);
+    struct kv_iterator *it = kv->vt->iterate(kv, key_slice(&first), key_slice(&end));
+    enum errc rc = ERRC_OK;
+    for (kv->vt->iterator_seek(it, key_slice(&first)); rc == ERRC_OK && kv->vt->iterator_valid(it);
+         kv->vt->iterator_next(it)) {
+        struct session_record session;
+        struct slice key = kv->vt->iterator_key(it);
+        rc = record_session_decode(kv->vt->iterator_value(it), &session);
+        if (rc != ERRC_OK || key.len != 9) {
+            rc = record_error(e, rc != ERRC_OK ? rc : ERRC_CORRUPT, "a session");
+            break;
+        }
+        if (session.open) {
+            open_session_add(m, load_be64(key.data + 1));
+        }
+    }
+    rc = rc == ERRC_OK ? kv->vt->iterator_error(it, e) : rc;
+    kv->vt->iterator_destroy(it);
+    return rc;
+}
+
 /* Sets STALE unless there is such a session and it is open. */
 static enum errc session_get(struct apply *a, uint64_t id, struct session_record *ret_session)
 {
@@ -65,6 +119,7 @@ enum errc apply_session_open(struct apply *a, const struct meta_session_open *cm
     struct session_record session = { .node = cmd->node, .open = true, .opened_ms = cmd->opened_ms };
     uint64_t id = a->m->counters.next_session++;
     session_put(a, id, &session);
+    open_session_add(a->m, id);
     a->m->counters.status.sessions_open++;
     a->result.value = id;
     return ERRC_OK;
@@ -92,6 +147,7 @@ enum errc apply_session_close(struct apply *a, const struct meta_session_close *
     }
     session.open = false;
     session_put(a, cmd->session, &session);
+    open_session_remove(a->m, cmd->session);
     a->m->counters.status.sessions_open--;
     return ERRC_OK;
 }

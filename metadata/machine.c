@@ -94,6 +94,9 @@ enum errc machine_open(struct kv *kv, struct machine **ret_machine, struct error
         rc = machine_groups_load(m, e);
     }
     if (rc == ERRC_OK) {
+        rc = machine_sessions_load(m, e);
+    }
+    if (rc == ERRC_OK) {
         rc = machine_clients_load(m, e);
     }
     if (rc != ERRC_OK) {
@@ -124,6 +127,7 @@ void machine_close(struct machine *m)
     enc_free(&m->extents.value);
     mem_free(m->extents.changes);
     mem_free(m->groups);
+    mem_free(m->open_sessions);
     mem_free(m);
 }
 
@@ -282,12 +286,13 @@ static enum errc apply_command(struct machine *m, uint64_t index, uint32_t sub, 
     if (rc != ERRC_OK) {
         return error_set(e, rc, "metadata command at %llu.%u: %s", (unsigned long long)index, sub, errc_text(rc));
     }
-    struct apply a = { .m = m, .e = e, .index = index, .counters_before = m->counters, .result.index = index };
+    struct apply a = { .m = m, .e = e, .index = index, .counters_before = m->counters };
     struct slice done = { NULL, 0 };
     rc = cmd.request.number > 0 ? request_find(&a, &cmd.request, &done) : ERRC_OK;
     if (rc == ERRC_OK && done.len == 0 && apply_ok(&a)) {
         rc = dispatch(&a, &cmd);
     }
+    a.result.index = index;
     if (rc == ERRC_OK && done.len == 0 && apply_ok(&a)) {
         rc = finish_effects(&a);
         if (rc == ERRC_OK && cmd.request.number > 0) {

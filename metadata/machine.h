@@ -56,6 +56,9 @@ MUST_CHECK enum errc machine_apply(struct machine *machine, uint64_t index, uint
 /* Moves the position without a command: log entries that carry none (no-ops, configuration). */
 MUST_CHECK enum errc machine_skip_to(struct machine *machine, uint64_t index, uint32_t sub, struct error *e);
 
+/* Sessions that are open, ascending; borrowed until the next command. The applying thread. */
+unsigned machine_open_sessions(const struct machine *machine, const uint64_t **ret_sessions);
+
 /*
  * Answers one query from one state that existed between this call and its return.
  *

@@ -77,6 +77,8 @@ struct machine {
     struct session_slot sessions[SESSION_SLOTS];
     struct client_slot clients[CLIENTS_KEPT]; /* by number */
     unsigned client_count, client_last;
+    uint64_t *open_sessions; /* ascending */
+    unsigned open_count, open_capacity;
     struct extent_set extents;
     struct group_record *groups; /* all, by id */
     uint32_t group_count, group_capacity;
@@ -205,6 +207,7 @@ MUST_CHECK enum errc apply_group_put(struct apply *a, const struct meta_group_pu
 MUST_CHECK enum errc apply_identity_put(struct apply *a, const struct meta_identity_put *cmd);
 MUST_CHECK enum errc apply_setting_put(struct apply *a, const struct meta_setting_put *cmd);
 struct group_record *machine_group(struct machine *m, uint32_t id); /* NULL: none */
+MUST_CHECK enum errc machine_sessions_load(struct machine *m, struct error *e);
 MUST_CHECK enum errc machine_groups_load(struct machine *m, struct error *e);
 
 #endif

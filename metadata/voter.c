@@ -143,37 +143,10 @@ static void on_query(struct task *task)
     atomic_fetch_sub(&voter->queries, 1); /* the voter may be gone after this */
 }
 
-/* The session's oldest read; answered with the oldest of all sessions (BLUEPRINT 7). */
 static void on_renew(struct task *task)
 {
     struct rpc_call *call = container_of(task, struct rpc_call, task);
-    struct voter *voter = call->service_data;
-    struct dec dec = dec_of(call->head);
-    uint64_t id = dec_u64(&dec);
-    uint64_t oldest = dec_u64(&dec);
-    uint64_t now = env_now_ns(voter->env);
-    uint64_t horizon = now < voter->sessions_known_ns ? 0 : oldest;
-    if (!dec_done(&dec)) {
-        rpc_call_finish(call, error_set(&call->error, ERRC_CORRUPT, "malformed renewal"));
-        return;
-    }
-    unsigned kept = 0;
-    for (unsigned i = 0; i < voter->session_count; i++) {
-        const struct voter_session session = voter->sessions[i];
-        if (session.id != id && session.until_ns > now) {
-            horizon = session.oldest < horizon ? session.oldest : horizon;
-            voter->sessions[kept++] = session;
-        }
-    }
-    voter->session_count = kept;
-    if (kept == VOTER_SESSIONS_MAX) {
-        rpc_call_finish(call, error_set(&call->error, ERRC_LIMIT, "too many sessions"));
-        return;
-    }
-    voter->sessions[voter->session_count++] = (struct voter_session){ id, oldest, now + VOTER_SESSION_LEASE_NS };
-    enc_u64(&call->reply, horizon);
-    enc_u64(&call->reply, voter->applied_index);
-    rpc_call_finish(call, ERRC_OK);
+    voter_session_renew(call->service_data, call);
 }
 
 static void on_call(struct rpc_channel *channel, struct rpc_call *call)

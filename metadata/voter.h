@@ -36,7 +36,6 @@ struct voter_config {
     unsigned dir_count;            /* DIRs that are there now */
     const struct voter_dir *dirs;
     unsigned mirrors_wanted;       /* m + 1, or all where there are fewer; never fewer than recorded */
-    bool sessions_outlive;         /* gateways are other processes: what they pin is unknown for a lease after the start */
     bool bootstrap;                /* a new data set: no DIR has metadata */
     unsigned start_without_count;  /* DIRs (paths or disk ids) that the operator gives up for this start */
     const char *const *start_without;

@@ -449,6 +449,7 @@ void voter_free(struct voter *voter)
         mirror_done(&voter->mirrors[i].mirror);
     }
     executor_destroy(voter->copier);
+    voter_leases_done(&voter->leases);
     mem_free(voter);
 }
 

@@ -540,7 +540,6 @@ static struct voter *voter_create(const struct voter_config *config)
     voter->copier = config->env->vt->executor_create(config->env, "meta-copy", 1);
     voter->on_event = config->on_event;
     voter->event_data = config->data;
-    voter->sessions_known_ns = config->sessions_outlive ? env_now_ns(config->env) + VOTER_SESSION_LEASE_NS : 0;
     voter->checkpoint_log_bytes = config->checkpoint_log_bytes > 0 ? config->checkpoint_log_bytes : CHECKPOINT_LOG_BYTES;
     voter->log_segment_bytes = config->log_segment_bytes > 0 ? config->log_segment_bytes : LOG_SEGMENT_BYTES;
     ASSERT(voter->log_segment_bytes <= LOG_SEGMENT_BYTES);

@@ -7,11 +7,10 @@
 #include "metadata/mirror.h"
 #include "metadata/raft_core.h"
 #include "metadata/voter.h"
+#include "metadata/voter_session.h"
 
 #include <stdatomic.h>
 
-#define VOTER_SESSIONS_MAX 1024
-#define VOTER_SESSION_LEASE_NS UINT64_C(30000000000) /* a gateway that does not renew for so long pins nothing any more */
 
 /* OUT: a DIR in service without the log. It holds the state file of every generation all the same, so that more than
  * half of the counted DIRs always know the newest one. */
@@ -63,10 +62,6 @@ enum voter_phase {
 struct voter_replacement {
     struct disk_id lost;           /* zeros: none */
     struct mirror_dir added;
-};
-
-struct voter_session {
-    uint64_t id, oldest, until_ns;
 };
 
 struct voter {
@@ -129,9 +124,8 @@ struct voter {
     bool join_ready;               /* its checkpoint is there: take the log as soon as no write is under way */
     int join_base;                 /* mirror that it is copied from */
 
-    struct voter_session sessions[VOTER_SESSIONS_MAX];
-    unsigned session_count;
-    uint64_t sessions_known_ns;    /* until then sessions of before this start may be alive and unknown: nothing is past */
+    struct voter_leases leases;    /* begin anew when this voter begins to lead */
+    uint64_t expired_look_ns;      /* not before */
 
     /* voter_mirror_replace, in order, each until the voter is idle */
     struct voter_replacement replacements[VOTER_DIRS_MAX];

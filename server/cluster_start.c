@@ -107,7 +107,7 @@ static enum errc voter_run(struct server *server, bool bootstrap, struct error *
     const struct voter_config config = {
         .env = server->env, .kv_factory = kv_factory_rocksdb(), .executor = server->meta_executor,
         .query_pool = server->query_pool, .cluster = server->dirs.cluster, .dir_count = 1, .dirs = &dir,
-        .mirrors_wanted = 1, .bootstrap = bootstrap, .sessions_outlive = true, .on_event = server_on_voter_event,
+        .mirrors_wanted = 1, .bootstrap = bootstrap, .on_event = server_on_voter_event,
     };
     enum errc rc = voter_open(&config, &server->voter, e);
     if (rc == ERRC_OK) {

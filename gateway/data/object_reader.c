@@ -316,7 +316,7 @@ static bool plan_unit(struct object_reader *reader)
 
 static void reader_plan(struct object_reader *reader)
 {
-    if (reader->status == ERRC_OK && reader->planned < reader->end && !session_alive(reader->store->session)) {
+    if (reader->status == ERRC_OK && reader->planned < reader->end && !session_read_alive(reader->store->session, &reader->pin)) {
         reader_fail(reader, ERRC_UNAVAILABLE, "the session is gone");
     }
     while (reader->status == ERRC_OK && reader->planned < reader->end && !reader->waits_for_budget &&
@@ -350,6 +350,9 @@ struct object_reader *object_reader_open(struct data_store *store, const struct 
     }
     page_add(reader, params->extents, params->extent_count);
     session_read_begin_at(store->session, &reader->pin, params->index);
+    if (params->session > 0) {
+        reader->pin.session = params->session; /* nothing is safer for having been pinned anew */
+    }
     reader_plan(reader);
     return reader;
 }

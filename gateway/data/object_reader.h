@@ -20,6 +20,7 @@ struct object_reader;
 struct object_reader_params {
     struct executor *executor;
     uint64_t first, length;           /* wanted range of the object (or of the part: as the extents count) */
+    uint64_t session;                 /* of the pin that holds `index` so far; 0: the one of now */
     uint64_t index;                   /* meta_object_reply.index: pinned with the session until close; the handler's
                                          own pin must last until open returned */
     uint32_t extent_count;            /* as answered by OBJECT; copied */

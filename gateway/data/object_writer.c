@@ -101,7 +101,7 @@ static void result_fill(struct object_writer *writer)
         result->inline_bytes = enc_slice(&writer->inline_bytes);
     } else {
         result->data_kind = META_DATA_EXTENTS;
-        result->session = session_number(writer->store->session);
+        result->session = load_be64(extent_writer_extent(writer->writers[0])->id.bytes);
         result->map_revision = UINT64_MAX;
         result->extent_count = writer->extent_count;
         for (uint32_t i = 0; i < writer->extent_count; i++) {
@@ -109,6 +109,9 @@ static void result_fill(struct object_writer *writer)
             writer->extents[i] = *extent_writer_extent(writer->writers[i]);
             writer->refs[i] = (struct extent_ref){ writer->extents[i].id, 0, writer->extents[i].logical_bytes };
             result->map_revision = revision < result->map_revision ? revision : result->map_revision;
+            if (load_be64(writer->extents[i].id.bytes) != result->session) {
+                result->status = error_set(&result->error, ERRC_UNAVAILABLE, "the session ended during a write");
+            }
         }
         result->extents = writer->extents;
         result->refs = writer->refs;

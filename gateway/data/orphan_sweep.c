@@ -299,8 +299,8 @@ static void sessions_done(struct meta_op *op)
     sweep->session_count = 0;
     for (uint32_t i = 0; i < op->sessions.count && sweep->session_count < SESSIONS_MAX; i++) {
         const struct meta_session *s = &op->sessions.sessions[i];
-        bool leftover = s->open && node_id_equal(s->node, sweep->config.node);
-        if (s->id != own && (!s->open || leftover) && !already_done(sweep, s->id)) {
+        bool leftover = s->open && s->id < own && node_id_equal(s->node, sweep->config.node);
+        if ((!s->open || leftover) && !already_done(sweep, s->id)) {
             sweep->sessions[sweep->session_count++] = (struct swept_session){ s->id, s->open, true };
         }
     }

@@ -1,5 +1,6 @@
 /*
- *   IDLE -> OPENING -> OPEN -> CLOSING -> CLOSED        any -> GONE when the service says so
+ *   IDLE -> OPENING -> OPEN -> CLOSING -> CLOSED        OPENING -> GONE when the service refuses
+ *              ^--------'  when the service has closed it
  *
  * One metadata call at a time serves open, reserve and close (`op`); renewals have one of their own. Counters are
  * kept as the range in use and the one reserved behind it.
@@ -20,7 +21,7 @@ struct session {
     struct session_config config;
     struct data_lock lock;          /* guards what is marked L */
     enum session_state state;       /* L */
-    uint64_t number;                /* fixed once OPEN */
+    _Atomic uint64_t number;        /* changes while OPENING only */
     uint64_t next, end;             /* L: range in use */
     uint64_t ahead, ahead_end;      /* L: the one behind it */
     bool reserving;                 /* L: reserve_task is posted or its call under way */
@@ -28,7 +29,7 @@ struct session {
     struct list reads;              /* L */
     _Atomic uint64_t horizon;
     bool reserved;                 /* the first ids */
-    uint64_t renew_asked_ns;       /* of the renewal under way */
+    uint64_t renew_asked_ns, renew_number; /* of the renewal under way */
     _Atomic uint64_t renewed_ns;   /* when the last good one was asked for; 0: none yet */
 
     /* on the executor */
@@ -119,6 +120,25 @@ static bool retryable(enum errc status)
     return status == ERRC_LIMIT || status == ERRC_UNAVAILABLE || status == ERRC_TIMEOUT;
 }
 
+/* The service has closed it: another one is opened. Whoever waits for an id gets one of that. */
+static void session_again(struct session *session)
+{
+    if (session->close_done != NULL || session->state != SESSION_OPEN) {
+        return;
+    }
+    data_lock_take(&session->lock);
+    session->state = SESSION_OPENING;
+    session->next = session->end = session->ahead = session->ahead_end = 0;
+    session->reserving = false;
+    data_lock_give(&session->lock);
+    session->reserved = false;
+    atomic_store(&session->renewed_ns, 0);
+    atomic_store(&session->horizon, 0);
+    if (!session->op_busy) {
+        timer_start(session->config.executor, &session->retry_timer, RETRY_MS);
+    }
+}
+
 static void open_finish(struct session *session, enum errc status)
 {
     void (*done)(void *data, enum errc status) = session->open_done;
@@ -172,12 +192,14 @@ static void op_decided(struct session *session, uint16_t type)
     bool ok = result->outcome == META_OK;
     if (type == META_CMD_SESSION_CLOSE) {
         close_finish(session, ERRC_OK); /* whoever closed it: it is closed */
+    } else if (!ok && type == META_CMD_SESSION_RESERVE && session->open_done == NULL) {
+        session_again(session);
     } else if (!ok) {
         session_gone(session);
         open_finish(session, ERRC_UNAVAILABLE);
     } else if (type == META_CMD_SESSION_OPEN) {
-        session->number = result->value;
         data_lock_take(&session->lock);
+        session->number = result->value;
         session->state = SESSION_OPEN;
         session->reserving = true;
         data_lock_give(&session->lock);
@@ -185,10 +207,12 @@ static void op_decided(struct session *session, uint16_t type)
             renew_start(session); /* before its first read: the service's memory must know of it */
         }
         session_next_call(session);
-    } else {
+    } else if (session->state == SESSION_OPEN) {
         range_add(session, result->value);
         session->reserved = true;
         open_progress(session);
+    } else {
+        session_next_call(session); /* ids of a session that is gone meanwhile */
     }
 }
 
@@ -264,16 +288,29 @@ static void retry_run(struct task *task)
 
 /* ---- renewal ---- */
 
+static void session_renew_refused(struct session *session)
+{
+    if (session->open_done != NULL && session->close_done == NULL) {
+        session_gone(session);
+        open_finish(session, ERRC_UNAVAILABLE);
+    } else {
+        session_again(session);
+    }
+}
+
 static void renew_done(struct meta_op *op)
 {
     struct session *session = op->data;
     session->renew_busy = false;
+    if (session->renew_number != session->number) {
+        op->status = ERRC_CANCELED; /* of the session before this one */
+    }
     if (op->status == ERRC_OK) {
         atomic_store(&session->horizon, op->session_horizon);
         atomic_store(&session->renewed_ns, session->renew_asked_ns);
         open_progress(session);
     } else if (op->status == ERRC_NOT_FOUND || op->status == ERRC_CONFLICT) {
-        session_gone(session); /* closed by somebody else */
+        session_renew_refused(session); /* closed by somebody else */
     }
     if (session->close_done != NULL) {
         session_next_call(session);
@@ -287,6 +324,7 @@ static void renew_start(struct session *session)
     uint64_t oldest = session_oldest_read(session);
     uint64_t seen = atomic_load(&session->config.meta->index_seen);
     session->renew_busy = true;
+    session->renew_number = session->number;
     session->renew_asked_ns = env_now_ns(session->config.env);
     meta_op_release(&session->renew_op);
     meta_op_init(&session->renew_op, session->config.executor, NULL, renew_done, session);
@@ -426,6 +464,7 @@ void session_read_begin(struct session *session, struct session_read *read)
     /* Inside the lock: the collector that looks after us sees either this pin, or a read whose query is answered
      * from a state that is later than all it has been told of. */
     read->index = atomic_load(&session->config.meta->index_seen);
+    read->session = session->number;
     list_append(&session->reads, &read->node);
     data_lock_give(&session->lock);
 }
@@ -434,8 +473,14 @@ void session_read_begin_at(struct session *session, struct session_read *read, u
 {
     data_lock_take(&session->lock);
     read->index = index;
+    read->session = session->number;
     list_append(&session->reads, &read->node);
     data_lock_give(&session->lock);
+}
+
+bool session_read_alive(struct session *session, const struct session_read *read)
+{
+    return session_alive(session) && read->session == session->number;
 }
 
 void session_read_at(struct session *session, struct session_read *read, uint64_t index)

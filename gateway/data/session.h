@@ -1,6 +1,9 @@
 /*
  * session - the durable lease under which this gateway names extents and pins what its reads need.
  *
+ * A session that the service has closed (this gateway was silent for its lease) is followed by a new one: ids of the old
+ * one are given out no more, what was written under it is refused, reads that began under it are cut.
+ *
  * Extent ids are (session, counter); counters are reserved SESSION_IDS_RESERVED at a time, ahead of
  * need, and never used twice. A read that runs pins the log index of the state that it was looked up
  * in: extents deleted later than that are not freed (BLUEPRINT 7).
@@ -37,9 +40,9 @@ void session_open(struct session *session, void (*done)(void *data, enum errc st
  * the executor. Ids never referred to become garbage for the orphan sweep. */
 void session_close(struct session *session, void (*done)(void *data, enum errc status), void *data);
 void session_destroy(struct session *session); /* never opened, or after close's done */
-uint64_t session_number(const struct session *session);
-/* False once the service said that the session is gone, or when it could not be renewed for a lease: streams under it are
- * cut, nothing new begins. */
+uint64_t session_number(const struct session *session); /* of now; an extent's id tells its own */
+/* False when the session could not be renewed for a lease, or the service said that it is gone and no other is open yet:
+ * nothing new begins. */
 bool session_alive(const struct session *session);
 
 /* ---- ids ---- */
@@ -67,11 +70,14 @@ bool session_cancel_wait(struct session *session, struct session_id_wait *wait);
 struct session_read {
     struct list node;
     uint64_t index;
+    uint64_t session;              /* number of the one that it is pinned under */
 };
 
 void session_read_begin(struct session *session, struct session_read *read);
 /* Pins an index that another pin still holds: hands it on. */
 void session_read_begin_at(struct session *session, struct session_read *read, uint64_t index);
+/* False: the pin does not hold any more; what the read has not begun to fetch it must not. */
+bool session_read_alive(struct session *session, const struct session_read *read);
 void session_read_at(struct session *session, struct session_read *read, uint64_t index);
 void session_read_end(struct session *session, struct session_read *read);
 /* Oldest pinned index of this session's reads; UINT64_MAX: none runs. */

@@ -309,6 +309,7 @@ void copy_source_hash(struct request *r, struct copy_source *source, enum checks
         return;
     }
     struct object_reader_params params = {
+        .session = source->pin.session,
         .executor = r->executor,
         .first = source->range.offset,
         .length = source->range.len,

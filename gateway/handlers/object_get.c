@@ -326,6 +326,7 @@ static void get_read(struct request *r, struct get_state *state)
         .want_data = true,
     };
     struct object_reader_params params = {
+        .session = state->pin.session,
         .executor = r->executor,
         .first = state->range.offset,
         .length = state->range.len,

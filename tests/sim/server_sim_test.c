@@ -393,12 +393,13 @@ static void all_read(struct world *world)
     clients_wait(world);
 }
 
-/* After a rest nothing is left of what was deleted or overwritten, and the counters agree. */
+/* After a rest nothing is left of what was deleted or overwritten, and the counters agree. Sessions of before a power cut
+ * hold everything back for their lease: in `cairn server` the orphan sweep closes them, which does not run here. */
 static void garbage_is_gone(struct world *world)
 {
     struct meta_status status;
     uint64_t objects = 0;
-    env_sim_run_ms(world->server.sim, 5000);
+    env_sim_run_ms(world->server.sim, 36000);
     server_sim_status(&world->server, &status);
     for (unsigned key = 0; key < KEYS; key++) {
         objects += world->keys[key].acked != 0 ? 1 : 0;

@@ -132,21 +132,74 @@ static void waiters_outlast_a_service_that_is_away(void **state)
     data_world_close(&world);
 }
 
-static void a_session_that_is_gone_gives_no_ids(void **state)
+static void sessions_close(void)
 {
-    (void)state;
-    open_world(2);
     for (unsigned i = 0; i < world.meta_service.session_count; i++) {
         world.meta_service.sessions[i].open = false;
     }
-    (void)turn_env_run(&world.env, NULL, NULL, 3000);
+}
+
+static bool session_is_dead(void *data)
+{
+    (void)data;
+    return !session_alive(world.session);
+}
+
+/* The service closed it, since this gateway was away: another one follows, and nothing of the old one goes on. */
+static void a_session_that_is_gone_is_followed_by_another(void **state)
+{
+    (void)state;
+    open_world(2);
     struct extent_id id;
     struct session_id_wait wait = { .executor = executor, .done = on_id };
-    assert_false(session_alive(world.session));
-    assert_int_equal(session_take_id(world.session, &id, &wait), ERRC_UNAVAILABLE);
+    struct session_read before;
+    struct session_read after;
     static struct written object;
+    uint64_t old = session_number(world.session);
+    assert_int_equal(session_take_id(world.session, &id, &wait), ERRC_OK);
+    assert_int_equal(load_be64(id.bytes), old);
+    session_read_begin(world.session, &before);
+    assert_true(session_read_alive(world.session, &before));
+    sessions_close();
+    assert_true(turn_env_run(&world.env, session_is_dead, NULL, 3000));
+    assert_false(session_read_alive(world.session, &before));
+    assert_int_equal(session_horizon(world.session), 0); /* nothing is known to be past */
+    assert_int_equal(session_take_id(world.session, &id, &wait), ERRC_WOULD_BLOCK);
+    served = 0;
+    (void)turn_env_run(&world.env, NULL, NULL, 3000);
+    assert_int_equal(served, 1);
+    assert_int_equal(wait.status, ERRC_OK);
+    assert_true(session_alive(world.session));
+    assert_true(session_number(world.session) > old);
+    assert_int_equal(load_be64(wait.id.bytes), session_number(world.session));
+    session_read_begin(world.session, &after);
+    assert_true(session_read_alive(world.session, &after));
+    assert_false(session_read_alive(world.session, &before));
+    session_read_end(world.session, &before);
+    session_read_end(world.session, &after);
     world_write(&world, 1, 1, 100000, 1, &object);
-    assert_int_equal(object.status, ERRC_UNAVAILABLE);
+    assert_int_equal(object.status, ERRC_OK);
+    assert_int_equal(object.session, session_number(world.session));
+    data_world_close(&world);
+}
+
+/* By its own clock, before the service closes it. */
+static void a_session_that_cannot_renew_cuts_its_reads(void **state)
+{
+    (void)state;
+    open_world(2);
+    struct session_read read;
+    session_read_begin(world.session, &read);
+    world.meta_service.fail = ERRC_UNAVAILABLE;
+    world.meta_service.fail_next = 1000000;
+    (void)turn_env_run(&world.env, NULL, NULL, 20000);
+    assert_true(session_read_alive(world.session, &read));
+    (void)turn_env_run(&world.env, NULL, NULL, 10000);
+    assert_false(session_read_alive(world.session, &read));
+    world.meta_service.fail_next = 0;
+    (void)turn_env_run(&world.env, NULL, NULL, 3000);
+    assert_true(session_read_alive(world.session, &read)); /* still open at the service, so the pin held */
+    session_read_end(world.session, &read);
     data_world_close(&world);
 }
 
@@ -397,7 +450,8 @@ int main(void)
         cmocka_unit_test(a_budget_is_given_in_order),
         cmocka_unit_test(ids_are_never_given_twice),
         cmocka_unit_test(waiters_outlast_a_service_that_is_away),
-        cmocka_unit_test(a_session_that_is_gone_gives_no_ids),
+        cmocka_unit_test(a_session_that_is_gone_is_followed_by_another),
+        cmocka_unit_test(a_session_that_cannot_renew_cuts_its_reads),
         cmocka_unit_test(pins_hold_the_horizon_back),
         cmocka_unit_test(places_use_every_disk_and_follow_health),
         cmocka_unit_test(a_replaced_disk_and_an_older_map),

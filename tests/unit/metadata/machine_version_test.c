@@ -357,7 +357,7 @@ static void unknown_commands_stop(void **state)
     struct meta_command cmd = fixture_put_inline(&f, b, slice_str("k"), slice_str("N"));
     enc_reset(&f.command);
     meta_command_encode(&f.command, &cmd);
-    f.command.data[0] = META_COMMAND_VERSION + 1;
+    f.command.data[0] = META_COMMAND_NAMED + 1;
     assert_int_equal(machine_check(enc_slice(&f.command), NULL), ERRC_FORMAT);
     assert_int_equal(machine_apply(f.machine, f.index + 1, 0, enc_slice(&f.command), &f.result, &e), ERRC_FORMAT);
     error_clear(&e);
