@@ -251,6 +251,32 @@ static void six_nodes_less_two(void **state)
     mem_free(w);
 }
 
+/* Four nodes had to hold two shards each of some; with six it is one each: groups of before are brought to the rules. */
+static void groups_follow_when_domains_come(void **state)
+{
+    (void)state;
+    struct world *w = world_new();
+    const struct layout_class class = { 4, 2 };
+    w->zone_count = 1;
+    for (unsigned i = 0; i < 4; i++) {
+        node_add(w, 3, false);
+    }
+    plan(w, class);
+    (void)world_check(w, class);
+    assert_int_equal(layout_score(w->disks, w->places, w->disk_count, &w->groups[0]).most[SPREAD_NODE], 2);
+    carry_out(w);
+    unsigned before = w->group_count;
+    node_add(w, 3, false);
+    node_add(w, 3, false);
+    assert_true(layout_places(w->disks, w->disk_count, w->places));
+    assert_int_equal(layout_score(w->disks, w->places, w->disk_count, &w->groups[0]).falls_short, 1u << SPREAD_NODE);
+    plan(w, class);
+    assert_int_equal(world_check(w, class), 0);
+    assert_true(w->report.moved >= 2 * before && w->report.moved_min >= 2 * before); /* two of each group had to */
+    assert_true(w->report.moved <= w->report.moved_min * 13 / 10);
+    mem_free(w);
+}
+
 static void several_classes_at_once(void **state)
 {
     (void)state;
@@ -351,6 +377,7 @@ int main(void)
         cmocka_unit_test(groups_keep_the_rules_and_follow_sizes),
         cmocka_unit_test(changes_move_little),
         cmocka_unit_test(six_nodes_less_two),
+        cmocka_unit_test(groups_follow_when_domains_come),
         cmocka_unit_test(several_classes_at_once),
         cmocka_unit_test(positions_are_kept_while_occupied),
         cmocka_unit_test(maintenance_moves_nothing),

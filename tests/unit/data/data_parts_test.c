@@ -318,13 +318,13 @@ static struct six_nodes *six_nodes(void)
     static const char *const zones[3] = { "a", "b", "c" };
     six = (struct six_nodes){ .reply = { .revision = 9, .disk_count = 12, .group_count = 1, .node_count = 6 } };
     six.groups[0] = (struct meta_group){ .id = 3, .disk_count = 12, .writable = true, .class_k = 4, .class_m = 2,
-                                         .primary = 0x3f };
+                                         .primary = 0x555 }; /* the first disk of each node */
     for (unsigned i = 0; i < 12; i++) {
-        struct node_id node = { { (uint8_t)(1 + i % 6) } };
+        struct node_id node = { { (uint8_t)(1 + i / 2) } };
         six.disks[i] = (struct meta_disk){ .id = fake_disk_id(i), .node = node, .state = META_DISK_IN, .bytes = 1000,
-                                           .zone = slice_str(zones[i % 3]) };
+                                           .zone = slice_str(zones[i / 2 % 3]) };
         six.groups[0].disks[i] = fake_disk_id(i);
-        six.nodes[i % 6] = (struct meta_node){ .id = node, .role = 2, .state = META_NODE_IN };
+        six.nodes[i / 2] = (struct meta_node){ .id = node, .role = 2, .state = META_NODE_IN };
     }
     six.reply.disks = six.disks;
     six.reply.nodes = six.nodes;
@@ -337,7 +337,7 @@ static unsigned most_of_a_node(const struct cluster_map_placement *placed)
     unsigned count[6] = { 0 };
     unsigned most = 0;
     for (unsigned s = 0; s < (unsigned)placed->k + placed->m; s++) {
-        unsigned node = placed->shards[s].position % 6;
+        unsigned node = placed->shards[s].position / 2;
         most = ++count[node] > most ? count[node] : most;
     }
     return most;
@@ -353,7 +353,7 @@ static void six_nodes_with_two_down_write_whole_extents(void **state)
     assert_int_equal(cluster_map_place(world.map, id_of(1), 4, 2, 6, NULL, 0, &placed), ERRC_OK);
     assert_int_equal(most_of_a_node(&placed), 1);
     for (unsigned i = 0; i < 12; i++) {
-        if (i % 6 == 1 || i % 6 == 3) {
+        if (i / 2 == 1 || i / 2 == 3) {
             cluster_map_disk_state(world.map, fake_disk_id(i), DISK_ABSENT, 0, 0);
         }
     }
@@ -366,7 +366,7 @@ static void six_nodes_with_two_down_write_whole_extents(void **state)
         assert_int_equal(most_of_a_node(&placed), 1);
     }
     for (unsigned i = 0; i < 12; i++) {
-        if (i % 6 == 5) {
+        if (i / 2 == 5) {
             cluster_map_disk_state(world.map, fake_disk_id(i), DISK_ABSENT, 0, 0);
         }
     }
@@ -389,7 +389,7 @@ static void groups_take_their_class_alone(void **state)
     six->groups[1].id = 4;
     six->groups[1].class_k = 2;
     six->groups[1].class_m = 1;
-    six->groups[1].primary = 0x7;
+    six->groups[1].primary = 0x15;
     six->reply.group_count = 2;
     six->reply.revision++;
     cluster_map_install(world.map, &six->reply);
@@ -416,14 +416,14 @@ static void nodes_that_drain_take_nothing_and_give_up_their_shards(void **state)
     for (uint64_t i = 0; i < 50; i++) {
         assert_int_equal(cluster_map_place(world.map, id_of(i), 4, 2, 6, NULL, 0, &placed), ERRC_OK);
         for (unsigned s = 0; s < 6; s++) {
-            assert_int_not_equal(placed.shards[s].position % 6, 2);
+            assert_int_not_equal(placed.shards[s].position / 2, 2);
         }
     }
-    /* The plan has made position 8's spare elsewhere: here position 11, of zone c, is primary for position 2. */
+    /* A plan has made position 11, of the same zone, primary in place of 4. */
     struct extent extent = { .id = id_of(5), .group = 3, .code = { MATRIX_CAUCHY, 4, 2, 64 }, .class_k = 4, .class_m = 2,
-                             .position = { 0, 1, 2, 3, 4, 5 } };
+                             .position = { 0, 2, 4, 6, 8, 10 } };
     assert_int_equal(cluster_map_misplaced(world.map, &extent), 0);
-    six->groups[0].primary = 0x83b;
+    six->groups[0].primary = 0xd45;
     six->reply.revision++;
     cluster_map_install(world.map, &six->reply);
     assert_int_equal(cluster_map_misplaced(world.map, &extent), 1u << 2);
@@ -435,7 +435,7 @@ static void nodes_that_drain_take_nothing_and_give_up_their_shards(void **state)
     /* A missing shard whose disk is there again goes where it was. */
     extent.missing = 1u << 4;
     assert_int_equal(cluster_map_mend(world.map, &extent, 1u << 4, &moved, positions), ERRC_OK);
-    assert_int_equal(positions[4], 4);
+    assert_int_equal(positions[4], 8);
     extent.group = 7;
     assert_int_equal(cluster_map_mend(world.map, &extent, 1, &moved, positions), ERRC_NOT_FOUND);
     data_world_close(&world);
