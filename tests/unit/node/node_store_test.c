@@ -180,7 +180,8 @@ static bool segment_file(const struct node_fixture *f, unsigned n, char *path, s
     assert_true(count >= 2);
     bool found = (int)n + 2 < count;
     if (found) {
-        (void)snprintf(path, path_bytes, "%s/%s", folder, names[n + 2]->d_name);
+        int len = snprintf(path, path_bytes, "%s/%s", folder, names[n + 2]->d_name);
+        assert_true(len > 0 && (size_t)len < path_bytes);
     }
     for (int i = 0; i < count; i++) {
         free(names[i]);
