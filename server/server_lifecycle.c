@@ -9,6 +9,7 @@
 #include "common/base/assert.h"
 #include "common/base/mem.h"
 #include "common/io/log.h"
+#include "common/rpc/rpc_schema.h"
 #include "server/admin_api.h"
 #include "server/cluster.h"
 #include "server/server_steps.h"
@@ -489,6 +490,21 @@ static void session_destroy_there(void *data)
     session_destroy(data);
 }
 
+/* A shard that is not there is news to repair, not to the operator. */
+static void on_shard_failed(void *data, struct disk_id disk, const struct rpc_call *call)
+{
+    struct server *server = data;
+    char id[ID_HEX_BYTES];
+    char path[SERVER_PATH_BYTES];
+    if (call->status == ERRC_NOT_FOUND || call->status == ERRC_CANCELED) {
+        return;
+    }
+    id_hex(disk.bytes, id);
+    server_disk_path(server, disk, path);
+    LOG_WARN(log_event("shard_call_failed"), log_text("method", rpc_method_name(call->method)), log_text("disk", id),
+             log_text("path", path), log_text("status", errc_text(call->status)), log_error_of(&call->error));
+}
+
 enum errc server_step_session(struct server *server, struct error *e)
 {
     const struct session_config config = { .env = server->env, .executor = server->completions, .meta = &server->meta,
@@ -500,6 +516,8 @@ enum errc server_step_session(struct server *server, struct error *e)
     }
     server->session = session_create(&config);
     data_store_init(&server->store, server->env, &data, &server->meta, server->session, server->map);
+    server->store.shard_failed = on_shard_failed;
+    server->store.shard_failed_data = server;
     struct session_call call = { .session = server->session };
     waiter_init(&call.waiter);
     wait_run(server->completions, session_open_there, &call);

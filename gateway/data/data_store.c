@@ -31,6 +31,7 @@ void data_store_init(struct data_store *store, struct env *env, const struct dat
     store->session = session;
     store->map = map;
     store->repair = NULL;
+    store->shard_failed = NULL;
     data_budget_init(&store->write_budget, config->write_budget_bytes);
     data_budget_init(&store->read_budget, config->read_budget_bytes);
     atomic_init(&store->read_latency_ns, 0);

@@ -41,6 +41,9 @@ struct data_store {
     struct cluster_map *map;
     struct data_budget write_budget, read_budget;
     struct data_repair_hook *repair; /* may be NULL */
+    /* A call to a disk has failed, for the log; on the caller's executor. May be NULL. */
+    void (*shard_failed)(void *data, struct disk_id disk, const struct rpc_call *call);
+    void *shard_failed_data;
     _Atomic uint64_t read_latency_ns; /* moving average of shard reads: the hedge delay grows from it */
     _Atomic uint64_t reads_decoded;   /* stripes that needed parity: metrics */
     _Atomic uint64_t reads_hedged;

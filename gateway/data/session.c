@@ -175,7 +175,6 @@ static void range_add(struct session *session, uint64_t first)
     waiters_serve(session, ERRC_OK);
 }
 
-/* A decided open, reserve or close. */
 static void renew_start(struct session *session);
 
 /* Opened: ids are reserved, and the service holds back what the session's reads may need. */
@@ -186,6 +185,7 @@ static void open_progress(struct session *session)
     }
 }
 
+/* A decided open, reserve or close. */
 static void op_decided(struct session *session, uint16_t type)
 {
     const struct meta_result *result = &session->op.result;
@@ -321,8 +321,9 @@ static void renew_done(struct meta_op *op)
 
 static void renew_start(struct session *session)
 {
-    uint64_t oldest = session_oldest_read(session);
+    /* In this order: a read that begins between the two has an index of `seen` or later. */
     uint64_t seen = atomic_load(&session->config.meta->index_seen);
+    uint64_t oldest = session_oldest_read(session);
     session->renew_busy = true;
     session->renew_number = session->number;
     session->renew_asked_ns = env_now_ns(session->config.env);

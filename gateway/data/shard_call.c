@@ -10,7 +10,7 @@ struct shard_call *shard_call_new(struct data_store *store, struct executor *exe
 {
     struct shard_call *call = mem_zalloc(sizeof(*call));
     list_init(&call->node);
-    call->map = store->map;
+    call->store = store;
     call->disk = where->disk;
     call->shard = shard;
     call->owner = owner;
@@ -52,7 +52,10 @@ static void call_on_done(struct rpc_call *rpc)
     payloads_drop(call);
     list_remove(&call->node);
     if (call->status != ERRC_OK) {
-        cluster_map_disk_failed(call->map, call->disk, call->status);
+        cluster_map_disk_failed(call->store->map, call->disk, call->status);
+        if (call->store->shard_failed != NULL) {
+            call->store->shard_failed(call->store->shard_failed_data, call->disk, rpc);
+        }
     }
     if (call->owner == NULL) {
         shard_call_free(call);

@@ -3,7 +3,7 @@
  *
  * A stream may end while its calls are under way: shard_call_detach() leaves the call to itself; it keeps its
  * buffers until the node answers, then frees itself. So a hung disk holds up nobody but its own calls.
- * Failures that say something about the disk are told to the cluster map.
+ * Failures that say something about the disk are told to the cluster map, every failure to the store's shard_failed.
  * Thread: everything on the executor given.
  */
 #ifndef GATEWAY_DATA_SHARD_CALL_H
@@ -19,7 +19,7 @@ struct shard_call {
     struct list node;                          /* the owner's */
     struct rpc_call call;
     struct enc head;
-    struct cluster_map *map;
+    struct data_store *store;
     struct disk_id disk;
     uint64_t started_ns;
     unsigned shard;                            /* index */
