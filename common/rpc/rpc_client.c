@@ -124,6 +124,27 @@ static void on_deadline(struct task *task)
 
 /* ---- lanes ---- */
 
+static struct link *link_with(struct list *links, const struct lane *lane, uint64_t order)
+{
+    list_for_each(node, links) {
+        struct link *link = container_of(node, struct link, node);
+        for (struct list *at = link->calls.next; link->lane == lane && link->state == LINK_READY && at != &link->calls;
+             at = at->next) {
+            if (container_of(at, struct client_call, node)->call->order == order) {
+                return link;
+            }
+        }
+    }
+    return NULL;
+}
+
+/* The link, old certificate or not, that has an earlier call of the order unanswered: only behind it is the order kept. */
+static struct link *lane_follow(struct lane *lane, struct rpc_client *client, uint64_t order)
+{
+    struct link *link = order != 0 ? link_with(&lane->links, lane, order) : NULL;
+    return link == NULL && order != 0 ? link_with(&client->retired, lane, order) : link;
+}
+
 /* The ready link with the fewest calls; those with an older certificate than ours are retired. */
 static struct link *lane_pick(struct lane *lane, struct rpc_client *client)
 {
@@ -173,7 +194,14 @@ static void lane_fail(struct lane *lane, enum errc code, const char *what, const
 void lane_pump(struct lane *lane, struct rpc_client *client)
 {
     while (!list_empty(&lane->waiting)) {
-        struct link *link = lane_pick(lane, client);
+        struct client_call *call = container_of(lane->waiting.next, struct client_call, node);
+        struct link *link = lane_follow(lane, client, call->call->order);
+        if (link != NULL) {
+            list_remove(&call->node);
+            link_send(link, call);
+            continue;
+        }
+        link = lane_pick(lane, client);
         bool wants_more = link == NULL || (link->call_count > 0 && lane->link_count < lane->links_max);
         if (wants_more && !lane_is_connecting(lane)) {
             if (can_connect(client)) {
@@ -185,7 +213,7 @@ void lane_pump(struct lane *lane, struct rpc_client *client)
         if (link == NULL) {
             return; /* goes on when the link is ready or has failed */
         }
-        struct client_call *call = container_of(list_pop(&lane->waiting), struct client_call, node);
+        list_remove(&call->node);
         link_send(link, call);
     }
 }

@@ -267,6 +267,7 @@ static void shard_write(struct extent_writer *writer, unsigned shard, struct wri
     node_shard_write_encode(&call->head, &message);
     shard_call_payload(call, batch->buffers[shard]);
     call->first_cell = batch->first_stripe;
+    call->call.order = load_be64(writer->extent.id.bytes + 8) + 1; /* cells are taken in order */
     batch->sent |= 1u << shard;
     writer->shards[shard].writes++;
     shard_call_start(call, writer->where[shard].channel);

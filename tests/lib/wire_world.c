@@ -73,6 +73,18 @@ static void echo(struct rpc_call *call)
     rpc_call_finish(call, ERRC_OK);
 }
 
+static void order_note(struct wire_world *world, struct slice head)
+{
+    ASSERT(head.len == 6);
+    unsigned number = 0;
+    for (unsigned i = 2; i < 6; i++) {
+        number = number * 10 + (head.data[i] - '0');
+    }
+    unsigned *next = &world->order_next[head.data[1] - '0'];
+    (void)atomic_fetch_add(&world->disordered, number == *next ? 0 : 1);
+    *next = number + 1;
+}
+
 static void service_call(struct rpc_channel *channel, struct rpc_call *call)
 {
     struct wire_world *world = container_of(channel, struct wire_world, service);
@@ -95,6 +107,10 @@ static void service_call(struct rpc_channel *channel, struct rpc_call *call)
         rpc_call_finish(call, ERRC_OK);
         break;
     }
+    case WIRE_ORDER:
+        order_note(world, call->head);
+        echo(call);
+        break;
     case WIRE_FAIL:
         enc_raw(&call->reply, "where", 5);
         rpc_call_finish(call, error_set(&call->error, ERRC_NOT_FOUND, "no such thing"));

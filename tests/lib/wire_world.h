@@ -33,6 +33,7 @@ enum wire_behaviour {
     WIRE_ECHO = 'e',  /* head and payloads come back */
     WIRE_HOLD = 'h',  /* answered by wire_world_release() */
     WIRE_GROW = 'g',  /* answers with `reply_bytes` of payload */
+    WIRE_ORDER = 'o', /* "oXNNNN" must come with NNNN rising for each digit X */
     WIRE_FAIL = 'f',  /* NOT_FOUND with a story and a reply */
 };
 
@@ -47,7 +48,8 @@ struct wire_world {
     struct rpc_call *held;
     size_t reply_bytes;
     atomic_uint calls;          /* that reached the service */
-    atomic_uint repeats_seen;
+    unsigned order_next[10];    /* the server's loop */
+    atomic_uint disordered;
     atomic_uint last_role;
     atomic_uint last_deadline_ms; /* left when it arrived; 0: none */
     pthread_mutex_t lock;       /* guards what follows */

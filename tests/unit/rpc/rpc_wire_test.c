@@ -145,6 +145,49 @@ static void many_calls(void **state)
     close_all();
 }
 
+static unsigned connections(void)
+{
+    struct rpc_client_status status;
+    rpc_client_status(client, &status);
+    return (unsigned)status.connections;
+}
+
+#define ORDERED 400
+#define ORDERS 3 /* odd: two connections taken in turn would part an order */
+
+/* Bulk calls have two connections; those of one order arrive as they were started all the same. */
+static void order_is_kept(void **state)
+{
+    (void)state;
+    open_with(NULL, NULL);
+    struct wire_call *calls = mem_zalloc(ORDERED * sizeof(*calls));
+    char heads[ORDERED][16];
+    struct buffer *small = payload_of(100, 1);
+    struct buffer *large = payload_of(300000, 2);
+    for (unsigned i = 0; i < ORDERED; i++) {
+        (void)snprintf(heads[i], sizeof(heads[i]), "o%u%04u", i % ORDERS, i / ORDERS);
+        calls[i].call.order = i % ORDERS + 1;
+        calls[i].call.payloads[0] = i * 7 % 5 < 2 ? large : small;
+        calls[i].call.payload_count = 1;
+        wire_call_start(&calls[i], &world, client, RPC_NODE_SHARD_WRITE, heads[i], 60000);
+        for (unsigned turn = 0; i == ORDERS && turn < 1000 && connections() < 2; turn++) {
+            (void)usleep(10000); /* the second one takes a while */
+        }
+    }
+    for (unsigned i = 0; i < ORDERED; i++) {
+        assert_int_equal(wire_call_wait(&calls[i]), ERRC_OK);
+    }
+    for (unsigned i = 0; i < ORDERED; i++) {
+        rpc_call_release(&calls[i].call);
+    }
+    assert_int_equal(connections(), 2);
+    assert_int_equal(atomic_load(&world.disordered), 0);
+    buffer_unref(small);
+    buffer_unref(large);
+    mem_free(calls);
+    close_all();
+}
+
 static void too_large(void **state)
 {
     (void)state;
@@ -401,6 +444,7 @@ int main(void)
         cmocka_unit_test(backpressure),   cmocka_unit_test(slow_reader),          cmocka_unit_test(server_total),
         cmocka_unit_test(client_queue),   cmocka_unit_test(small_before_bulk),    cmocka_unit_test(graceful_stop),
         cmocka_unit_test(destroy_cancels), cmocka_unit_test(renewal),             cmocka_unit_test(idle_connections_end),
+        cmocka_unit_test(order_is_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
