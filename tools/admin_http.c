@@ -15,7 +15,6 @@
 #define REQUEST_SECONDS_MAX 300L
 #define CONNECT_SECONDS_MAX 10L
 #define SIGN_ARENA_BYTES (64u << 10)
-#define STATUS_NOT_LEADER 421 /* Misdirected Request */
 
 static size_t on_answer(char *data, size_t size, size_t count, void *user)
 {
@@ -87,20 +86,25 @@ static enum errc answer_fail(long status, const struct enc *answer, struct error
     } else {
         rc = error_set(e, ERRC_IO, "the server answered with status %ld", status);
     }
-    if (status == STATUS_NOT_LEADER) { /* decided nothing: another voter may */
-        e->code = ERRC_UNAVAILABLE;
-        rc = ERRC_UNAVAILABLE;
-    }
     json_decref(json);
     return rc;
+}
+
+/* Nothing of the request was sent, so that it can be sent to another address without being done twice. */
+static bool never_connected(CURL *curl, CURLcode code)
+{
+    curl_off_t connected_us = 0;
+    (void)curl_easy_getinfo(curl, CURLINFO_CONNECT_TIME_T, &connected_us);
+    return code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST ||
+           (code == CURLE_OPERATION_TIMEDOUT && connected_us == 0);
 }
 
 static enum errc request_run(CURL *curl, const char *admin, struct enc *answer, json_t **ret_json, struct error *e)
 {
     CURLcode code = curl_easy_perform(curl);
     if (code != CURLE_OK) {
-        return error_set(e, ERRC_UNAVAILABLE, "cannot ask %s: %s (is the server running?)", admin,
-                         curl_easy_strerror(code));
+        return error_set(e, never_connected(curl, code) ? ERRC_UNAVAILABLE : ERRC_IO,
+                         "cannot ask %s: %s (is the server running?)", admin, curl_easy_strerror(code));
     }
     long status = 0;
     (void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);

@@ -427,6 +427,28 @@ def addresses_and_domains(world):
     equal(run.returncode, 0, f"status over IPv6: {run.stderr}")
 
 
+def admin_addresses_are_asked_in_turn(world):
+    up = world.up(world.dirs(1))
+    keys = {"CAIRN_ACCESS_KEY": up.access, "CAIRN_SECRET_KEY": up.secret}
+    real = f"127.0.0.1:{up.admin_port}"
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))  # and nobody listens
+        dead = f"127.0.0.1:{bound.getsockname()[1]}"
+        for order in (f"{dead},{real}", f"{real},{dead}", f"no-such-host.invalid:1,{real}"):
+            run = world.cairn("status", "--admin", order, env=keys)
+            equal(run.returncode, 0, f"--admin {order}: {run.stderr}")
+        run = world.cairn("status", "--admin", f"{dead},{dead}", env=keys)
+        equal(run.returncode, 1, "nobody anywhere")
+    # What was sent may have been done: nobody else is asked.
+    with socket.create_server(("127.0.0.1", 0)) as hangs_up:
+        thread = threading.Thread(target=lambda: (lambda c: (c.recv(65536), c.close()))(hangs_up.accept()[0]))
+        thread.start()
+        run = world.cairn("status", "--admin", f"127.0.0.1:{hangs_up.getsockname()[1]},{real}", env=keys)
+        thread.join(30)
+        equal(run.returncode, 1, "a server that hangs up behind the request")
+        has(run.stderr, f"127.0.0.1:{hangs_up.getsockname()[1]}", "the one that was asked")
+
+
 def sigterm_lets_requests_finish(world):
     up = world.up(world.dirs(2))
     fill(up, count=1)
