@@ -33,12 +33,11 @@ static enum errc step_probe(struct server *server, struct error *e)
     return rc == ERRC_OK && options->listen.port != 0 ? server_address_probe(&options->listen, e) : rc;
 }
 
-static enum errc step_loops(struct server *server, struct error *e)
+static enum errc step_out_loop(struct server *server, struct error *e)
 {
     struct cluster *cluster = server->cluster;
     enum errc rc = loop_create(server->env, "rpc-out", &cluster->out_loop, e);
-    rc = rc == ERRC_OK ? loop_start(cluster->out_loop, e) : rc;
-    return rc == ERRC_OK ? loop_create(server->env, "rpc-in", &cluster->in_loop, e) : rc; /* runs from step_port on */
+    return rc == ERRC_OK ? loop_start(cluster->out_loop, e) : rc;
 }
 
 /* The port of the other processes; whatever serves is there already. */
@@ -47,9 +46,13 @@ static enum errc step_port(struct server *server, struct error *e)
     struct cluster *cluster = server->cluster;
     char address[SERVER_ADDRESS_TEXT_BYTES];
     server_address_text(&server->options.listen, address);
+    enum errc rc = loop_create(server->env, "rpc-in", &cluster->in_loop, e);
+    if (rc != ERRC_OK) {
+        return rc;
+    }
     const struct rpc_server_config config = { .env = server->env, .loop = cluster->in_loop, .tls = cluster->tls,
                                               .cluster = cluster->identity.cluster, .node = cluster->identity.node };
-    enum errc rc = rpc_server_open(&config, address, &cluster->port, e);
+    rc = rpc_server_open(&config, address, &cluster->port, e);
     if (rc != ERRC_OK) {
         return rc;
     }
@@ -156,29 +159,6 @@ static enum errc step_init_voter(struct server *server, struct error *e)
 
 /* ---- storage node ---- */
 
-static void on_disk_state(void *data, struct disk_id disk, enum disk_state state, const char *reason)
-{
-    struct server *server = data;
-    char path[SERVER_PATH_BYTES];
-    server_disk_path(server, disk, path);
-    if (state == DISK_FENCED) {
-        LOG_ERROR(log_event("disk_fenced"), log_text("path", path), log_text("reason", reason));
-    } else {
-        LOG_INFO(log_event("disk_state"), log_text("path", path), log_text("state", server_disk_state_text(state)));
-    }
-}
-
-/* Readers find the same damage and have the shard rebuilt; scrub's word does not reach the voter yet. */
-static void on_corrupt(void *data, struct disk_id disk, struct extent_id extent, uint8_t index)
-{
-    struct server *server = data;
-    char path[SERVER_PATH_BYTES];
-    char id[ID_HEX_BYTES];
-    server_disk_path(server, disk, path);
-    id_hex(extent.bytes, id);
-    LOG_ERROR(log_event("shard_corrupt"), log_text("path", path), log_text("extent", id), log_u64("shard", index));
-}
-
 static enum errc step_disks(struct server *server, struct error *e)
 {
     const struct server_options *options = &server->options;
@@ -204,48 +184,21 @@ static enum errc step_disks(struct server *server, struct error *e)
     return rc;
 }
 
-static enum errc step_node(struct server *server, struct error *e)
-{
-    struct node_disk_config disks[SERVER_DIRS_MAX];
-    unsigned count = 0;
-    for (unsigned i = 0; i < server->dirs.count; i++) {
-        if (server->dirs.dirs[i].kind == DATA_DIR_KNOWN) {
-            disks[count++] = server_disk_config(&server->dirs.dirs[i]);
-        }
-    }
-    const struct node_config config = {
-        .env = server->env, .kv_factory = kv_factory_rocksdb(), .home = server->completions,
-        .cluster = server->dirs.cluster, .callbacks = { on_disk_state, on_corrupt, server },
-        .disk_count = count, .disks = disks,
-    };
-    enum errc rc = node_open(&config, &server->node, e);
-    if (rc != ERRC_OK) {
-        return rc;
-    }
-    server_disks_await(server);
-    for (unsigned i = 0; i < count; i++) {
-        if (node_scrub_start(server->node, disks[i].id, SERVER_SCRUB_BYTES_PER_SECOND) != ERRC_OK) {
-            LOG_WARN(log_event("scrub_not_started"), log_text("path", disks[i].path));
-        }
-    }
-    return ERRC_OK;
-}
-
 /* ---- the tables ---- */
 
 const server_step *cluster_steps(enum server_command command)
 {
     static const server_step init[] = { step_probe, server_step_executors, cluster_init, step_init_voter, NULL };
     static const server_step metadata[] = {
-        step_probe, server_step_executors, step_loops, cluster_identity_start, step_voter, step_voter_register, step_map,
-        server_step_session, step_port, server_step_loops, server_step_admin, NULL,
+        step_probe, server_step_executors, step_out_loop, cluster_identity_start, step_voter, step_voter_register, step_map,
+        server_step_session, step_port, server_step_admin, NULL,
     };
     static const server_step storage_node[] = {
-        step_probe, server_step_executors, step_loops, cluster_identity_start, step_disks, step_node, step_voter_client,
-        step_port, step_heartbeat, NULL,
+        step_probe, server_step_executors, step_out_loop, cluster_identity_start, step_disks, server_step_node, server_step_scrubs,
+        step_voter_client, step_port, step_heartbeat, NULL,
     };
     static const server_step gateway[] = {
-        server_step_tls, step_probe, server_step_executors, step_loops, cluster_identity_start, step_voter_client, step_map,
+        server_step_tls, step_probe, server_step_executors, step_out_loop, cluster_identity_start, step_voter_client, step_map,
         server_step_session, step_heartbeat, server_step_loops, server_step_gateway, server_step_admin, server_step_front,
         NULL,
     };

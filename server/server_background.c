@@ -2,7 +2,6 @@
 
 #include "common/base/list.h"
 #include "common/base/mem.h"
-#include "common/io/log.h"
 #include "gateway/data/gc_worker.h"
 #include "gateway/data/orphan_sweep.h"
 #include "gateway/data/repair_worker.h"
@@ -84,16 +83,6 @@ static void workers_start(struct task *task)
     waiter_wake(&start->waiter, ERRC_OK);
 }
 
-static void scrubs_start(struct server *server)
-{
-    for (unsigned i = 0; i < server->dirs.count; i++) {
-        const struct data_dir *dir = &server->dirs.dirs[i];
-        if (dir->kind == DATA_DIR_KNOWN && node_scrub_start(server->node, dir->disk, SERVER_SCRUB_BYTES_PER_SECOND) != ERRC_OK) {
-            LOG_WARN(log_event("scrub_not_started"), log_text("path", dir->path));
-        }
-    }
-}
-
 struct server_background *background_start(struct server *server)
 {
     struct server_background *background = mem_zalloc(sizeof(*background));
@@ -105,7 +94,6 @@ struct server_background *background_start(struct server *server)
     waiter_init(&start.waiter);
     executor_post(background->executor, &start.task);
     (void)waiter_wait(&start.waiter); /* always OK */
-    scrubs_start(server);
     return background;
 }
 

@@ -25,7 +25,6 @@
 #define QUERY_THREADS 2
 #define DRAIN_MS 30000
 #define CALL_TIMEOUT_MS 30000
-#define DISK_START_TIMEOUT_MS 60000
 
 /* ---- step 0: what can be refused before a DIR is touched ---- */
 
@@ -176,25 +175,6 @@ bool server_identity_find(void *data, struct slice access_key, struct auth_ident
     return true;
 }
 
-/* ---- what more than one process may be asked for ---- */
-
-enum disk_state server_disk_state(struct server *server, struct disk_id disk)
-{
-    if (server->node != NULL) {
-        return node_disk_state(server->node, disk);
-    }
-    struct node_disk_status_reply *reply = mem_zalloc(sizeof(*reply));
-    struct enc text = ENC_INIT;
-    enum disk_state state = DISK_ABSENT;
-    cluster_disks(server, reply, &text);
-    for (uint32_t i = 0; i < reply->count; i++) {
-        state = disk_id_equal(reply->entries[i].disk, disk) ? (enum disk_state)reply->entries[i].state : state;
-    }
-    enc_free(&text);
-    mem_free(reply);
-    return state;
-}
-
 /* ---- step 1: directories ---- */
 
 static enum errc start_dirs(struct server *server, struct error *e)
@@ -282,95 +262,15 @@ static enum errc start_format(struct server *server, struct error *e)
 
 /* ---- step 5: storage node ---- */
 
-void server_disk_path(struct server *server, struct disk_id disk, char ret_path[SERVER_PATH_BYTES])
-{
-    ret_path[0] = '\0';
-    (void)pthread_mutex_lock(&server->dirs_lock);
-    for (unsigned i = 0; i < server->dirs.count; i++) {
-        if (disk_id_equal(server->dirs.dirs[i].disk, disk)) {
-            (void)snprintf(ret_path, SERVER_PATH_BYTES, "%s", server->dirs.dirs[i].path);
-        }
-    }
-    (void)pthread_mutex_unlock(&server->dirs_lock);
-}
-
-const char *server_disk_state_text(enum disk_state state)
-{
-    return state == DISK_ONLINE ? "online" : state == DISK_FULL ? "full" : state == DISK_FENCED ? "fenced" : "absent";
-}
-
-/* On `completions`. */
-static void on_disk_state(void *data, struct disk_id disk, enum disk_state state, const char *reason)
-{
-    struct server *server = data;
-    char path[SERVER_PATH_BYTES];
-    char id[ID_HEX_BYTES];
-    server_disk_path(server, disk, path);
-    id_hex(disk.bytes, id);
-    if (state == DISK_FENCED) {
-        LOG_ERROR(log_event("disk_fenced"), log_text("path", path), log_text("disk", id), log_text("reason", reason));
-        voter_mirror_failed(server->voter, disk, reason);
-    } else {
-        LOG_INFO(log_event("disk_state"), log_text("path", path), log_text("disk", id),
-                 log_text("state", server_disk_state_text(state)));
-    }
-    cluster_map_disk_state(server->map, disk, (uint8_t)state, 0, 0);
-    struct server_background *background = atomic_load(&server->background);
-    if (background != NULL) {
-        background_disk_changed(background, disk, state == DISK_ONLINE || state == DISK_FULL);
-    }
-}
-
-static void on_corrupt(void *data, struct disk_id disk, struct extent_id extent, uint8_t index)
-{
-    struct server *server = data;
-    char path[SERVER_PATH_BYTES];
-    char id[ID_HEX_BYTES];
-    server_disk_path(server, disk, path);
-    id_hex(extent.bytes, id);
-    LOG_ERROR(log_event("shard_corrupt"), log_text("path", path), log_text("extent", id), log_u64("shard", index));
-    struct server_background *background = atomic_load(&server->background);
-    if (background != NULL) {
-        background_shard_corrupt(background, disk, extent, index);
-    }
-}
-
-/* Waits until each disk has said what became of it; a disk that does not answer in time is simply not there yet. */
-void server_disks_await(struct server *server)
-{
-    uint64_t deadline_ns = env_now_ns(server->env) + (uint64_t)DISK_START_TIMEOUT_MS * 1000000;
-    for (unsigned i = 0; i < server->dirs.count; i++) {
-        const struct data_dir *dir = &server->dirs.dirs[i];
-        while (dir->kind == DATA_DIR_KNOWN && node_disk_state(server->node, dir->disk) == DISK_ABSENT &&
-               env_now_ns(server->env) < deadline_ns) {
-            (void)usleep(2000); /* start-up only */
-        }
-    }
-}
-
 static enum errc start_node(struct server *server, struct error *e)
 {
-    struct node_disk_config disks[SERVER_DIRS_MAX];
-    unsigned count = 0;
-    for (unsigned i = 0; i < server->dirs.count; i++) {
-        const struct data_dir *dir = &server->dirs.dirs[i];
-        if (dir->kind == DATA_DIR_KNOWN) {
-            disks[count++] = server_disk_config(dir);
-        }
-    }
     const struct cluster_map_config map = { .env = server->env, .executor = server->completions,
                                             .meta = &server->meta, .cluster = server->dirs.cluster };
-    const struct node_config node = {
-        .env = server->env, .kv_factory = kv_factory_rocksdb(), .home = server->completions,
-        .cluster = server->dirs.cluster, .callbacks = { on_disk_state, on_corrupt, server },
-        .disk_count = count, .disks = disks,
-    };
     memcpy(server->node_id.bytes, server->dirs.cluster.bytes, ID_BYTES); /* one node, named like its cluster */
     server->map = cluster_map_create(&map);
-    enum errc rc = node_open(&node, &server->node, e);
+    enum errc rc = server_step_node(server, e);
     if (rc == ERRC_OK) {
         cluster_map_set_node(server->map, server->node_id, node_channel(server->node));
-        server_disks_await(server);
     }
     return rc;
 }
@@ -588,8 +488,7 @@ enum errc server_step_loops(struct server *server, struct error *e)
         server->loop_count += rc == ERRC_OK ? 1 : 0;
         rc = rc == ERRC_OK ? loop_start(server->loops[i], e) : rc;
     }
-    rc = rc == ERRC_OK ? loop_create(server->env, "admin-loop", &server->admin_loop, e) : rc;
-    return rc == ERRC_OK ? loop_start(server->admin_loop, e) : rc;
+    return rc;
 }
 
 /* Voters have no gateway, and answer admin verbs all the same. */
@@ -608,8 +507,10 @@ enum errc server_step_admin(struct server *server, struct error *e)
 {
     const struct server_options *options = &server->options;
     admin_prepare(server);
-    enum errc rc = http_admin_create(server->admin_loop, options->admin_listen.host, options->admin_listen.port,
-                                     server->tls, &server->admin, e);
+    enum errc rc = loop_create(server->env, "admin-loop", &server->admin_loop, e);
+    rc = rc == ERRC_OK ? loop_start(server->admin_loop, e) : rc;
+    rc = rc == ERRC_OK ? http_admin_create(server->admin_loop, options->admin_listen.host, options->admin_listen.port,
+                                           server->tls, &server->admin, e) : rc;
     if (rc == ERRC_OK) {
         admin_api_register(server, server->admin);
         rc = http_admin_start(server->admin, e);
@@ -662,8 +563,8 @@ enum errc server_start(const struct server_options *options, struct server **ret
 {
     static const server_step alone[] = {
         server_step_tls, start_ports, start_dirs, start_credentials, server_step_executors, start_voter, start_format,
-        start_node, start_joins, start_map, server_step_session, server_step_loops, server_step_gateway, server_step_admin,
-        server_step_front, NULL,
+        start_node, start_joins, start_map, server_step_session, server_step_scrubs, server_step_loops, server_step_gateway,
+        server_step_admin, server_step_front, NULL,
     };
     struct server *server = mem_zalloc(sizeof(*server));
     server->env = env_real();

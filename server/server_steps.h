@@ -12,6 +12,10 @@ struct server;
 
 MUST_CHECK enum errc server_step_tls(struct server *server, struct error *e);
 MUST_CHECK enum errc server_step_executors(struct server *server, struct error *e);
+/* Opens the disks of server->dirs and waits until each has said what became of it. */
+MUST_CHECK enum errc server_step_node(struct server *server, struct error *e);
+/* Scrubs every disk of this process; behind server_step_session, so that what is found is rebuilt. */
+MUST_CHECK enum errc server_step_scrubs(struct server *server, struct error *e);
 MUST_CHECK enum errc server_step_session(struct server *server, struct error *e);
 MUST_CHECK enum errc server_step_loops(struct server *server, struct error *e);
 MUST_CHECK enum errc server_step_gateway(struct server *server, struct error *e);

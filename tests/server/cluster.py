@@ -18,6 +18,7 @@ import tempfile
 import time
 
 from server_world import S3, equal, has, run_cases, true
+from server import free_ports
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BINARY = os.environ.get("CAIRN_BINARY", os.path.join(ROOT, "build", "release", "cairn"))
@@ -240,16 +241,6 @@ def said(argv):
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
     equal(done.returncode, 1, f"{argv[1]}: {done.stderr}")
     return done.stderr
-
-
-def free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for sock in sockets:
-        sock.bind(("127.0.0.1", 0))
-    ports = [sock.getsockname()[1] for sock in sockets]
-    for sock in sockets:
-        sock.close()
-    return ports
 
 
 def a_cluster_is_made_once(_world):
