@@ -12,7 +12,7 @@
 #include <stdio.h>
 
 #define LIST_ARENA_BYTES (4u << 20)
-#define STATUS_ARENA_BYTES (64u << 10)
+#define STATUS_ARENA_BYTES (4u << 20) /* a limit: a group of the map alone is 1 KiB */
 
 static void number_set(json_t *json, const char *name, uint64_t value)
 {

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define MAP_ARENA_BYTES (1u << 20)
+#define MAP_ARENA_BYTES (4u << 20)
 #define DISK_WAIT_NS 30000000000u
 #define DISK_POLL_US 2000
 #define DISK_QUEUE_SPARE_BYTES (64u << 20) /* repair, and cells rounded up */
@@ -180,7 +180,7 @@ static void disks_order(const struct meta_cluster_reply *map, struct disk_id *di
 {
     struct placement_disk *placed = mem_zalloc((count + 1u) * sizeof(*placed));
     struct disk_id *before = mem_zalloc((count + 1u) * sizeof(*before));
-    uint16_t order[SERVER_DIRS_MAX];
+    uint16_t order[PLACEMENT_DISKS_MAX];
     memcpy(before, disks, count * sizeof(*before));
     for (unsigned i = 0; i < count; i++) {
         const struct meta_disk *disk = disk_find(map, disks[i]);
@@ -196,11 +196,14 @@ static void disks_order(const struct meta_cluster_reply *map, struct disk_id *di
 
 enum errc server_groups_make(struct server *server, const struct meta_cluster_reply *map, struct error *e)
 {
-    struct disk_id disks[SERVER_DIRS_MAX];
-    bool grouped[SERVER_DIRS_MAX];
+    struct disk_id disks[PLACEMENT_DISKS_MAX];
+    bool grouped[PLACEMENT_DISKS_MAX];
     unsigned count = 0;
     uint32_t next_id = 1;
-    for (uint32_t i = 0; i < map->disk_count && count < SERVER_DIRS_MAX; i++) {
+    for (uint32_t i = 0; i < map->disk_count; i++) {
+        if (map->disks[i].state == META_DISK_IN && count == PLACEMENT_DISKS_MAX) {
+            return error_set(e, ERRC_LIMIT, "more than %d disks cannot be put into groups", PLACEMENT_DISKS_MAX);
+        }
         if (map->disks[i].state == META_DISK_IN) {
             disks[count++] = map->disks[i].id;
         }

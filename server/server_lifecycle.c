@@ -25,6 +25,7 @@
 #define QUERY_THREADS 2
 #define DRAIN_MS 30000
 #define CALL_TIMEOUT_MS 30000
+#define JOINS_ARENA_BYTES (4u << 20)
 
 /* ---- step 0: what can be refused before a DIR is touched ---- */
 
@@ -311,7 +312,7 @@ static enum errc start_joins(struct server *server, struct error *e)
     struct arena arena;
     struct meta_op op;
     const struct meta_query query = { .type = META_QRY_CLUSTER };
-    arena_init(&arena, 1u << 20);
+    arena_init(&arena, JOINS_ARENA_BYTES);
     enum errc rc = wait_query(&server->meta, server->completions, &arena, &op, &query, e);
     if (rc == ERRC_OK) {
         missing = disk_is_missing(server, &op.cluster);

@@ -83,9 +83,9 @@ static void disk_gauges_write(const struct server_poll_view *view, struct enc *t
 /* The states are of this moment; a disk of the map that is not here counts too. */
 static void disks_write(struct server *server, const struct server_poll_view *view, struct enc *text)
 {
-    struct cluster_map_disk *disks = mem_zalloc(SERVER_DIRS_MAX * sizeof(*disks));
-    unsigned count = cluster_map_disks(server->map, disks, SERVER_DIRS_MAX);
-    count = count < SERVER_DIRS_MAX ? count : SERVER_DIRS_MAX;
+    struct cluster_map_disk *disks = mem_zalloc(NODE_DISKS_MAX * sizeof(*disks));
+    unsigned count = cluster_map_disks(server->map, disks, NODE_DISKS_MAX);
+    count = count < NODE_DISKS_MAX ? count : NODE_DISKS_MAX;
     char id[ID_HEX_BYTES];
     for (int writable = 0; writable < 2; writable++) {
         const char *name = writable ? "cairn_disk_writable" : "cairn_disk_up";
