@@ -37,14 +37,24 @@ static bool shard_awaits_sweep(const struct meta_cluster_reply *map, const struc
     return false;
 }
 
-static void extent_count(struct server *server, const struct meta_cluster_reply *map, const struct meta_group *group,
-                         const struct extent *extent, struct strength *strength)
+/* Bits of the positions whose disks are up. */
+static uint64_t group_up(struct server *server, const struct meta_group *group)
+{
+    uint64_t up = 0;
+    for (unsigned i = 0; i < group->disk_count; i++) {
+        up |= (disk_is_up(server, group->disks[i]) ? UINT64_C(1) : 0) << i;
+    }
+    return up;
+}
+
+static void extent_count(const struct meta_cluster_reply *map, uint64_t up, const struct extent *extent,
+                         struct strength *strength)
 {
     uint64_t stripes = meta_extent_stripes(extent);
     unsigned away = 0;
     for (unsigned i = 0; i < (unsigned)extent->code.k + extent->code.m; i++) {
-        bool there = (extent->missing >> i & 1) == 0 && extent->position[i] < group->disk_count &&
-                     disk_is_up(server, group->disks[extent->position[i]]) && !shard_awaits_sweep(map, extent, i);
+        bool there = (extent->missing >> i & 1) == 0 && extent->position[i] < GROUP_DISKS_MAX &&
+                     (up >> extent->position[i] & 1) != 0 && !shard_awaits_sweep(map, extent, i);
         away += there ? 0 : 1;
     }
     strength->extents++;
@@ -72,8 +82,9 @@ static enum errc group_walk(struct server *server, const struct meta_cluster_rep
         arena_init(&arena, WALK_ARENA_BYTES);
         rc = wait_query(&server->meta, server->completions, &arena, &op, &query, e);
         more = rc == ERRC_OK && op.repair.count > 0;
+        uint64_t up = more ? group_up(server, group) : 0;
         for (uint32_t i = 0; more && i < op.repair.count; i++) {
-            extent_count(server, map, group, &op.repair.extents[i], strength);
+            extent_count(map, up, &op.repair.extents[i], strength);
             query.extent = op.repair.extents[i].id;
         }
         meta_op_release(&op);

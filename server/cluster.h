@@ -20,9 +20,10 @@
 #define CLUSTER_NODES_MAX 64
 #define CLUSTER_SILENT_NS UINT64_C(3500000000) /* a node not heard of for so long counts as away: three heartbeats */
 
-/* A storage node, and how it is reached. Clients live to the end of the process: somebody may hold the channel. */
+/* An address that a storage node has or had. Clients live to the end of the process: somebody may hold the channel. */
 struct cluster_peer {
     struct node_id node;
+    bool current;                  /* the newest map says that the node is there */
     char address[CLUSTER_ADDRESS_BYTES_MAX + 1];
     struct rpc_client *client;
 };
@@ -53,9 +54,12 @@ struct cluster {
     pthread_mutex_t guard;
     struct cluster_peer peers[CLUSTER_NODES_MAX];
     unsigned peer_count;
+    uint64_t peers_revision;       /* of the newest map that peers were made from */
     struct cluster_heard heard[CLUSTER_NODES_MAX];
     unsigned heard_count;
-    uint64_t disks_changed_ns;     /* when a disk was last heard of that the map does not have */
+    uint64_t started_ns;           /* voter: nodes can be heard since then; 0: not yet */
+    uint64_t disks_changed_ns;     /* when a disk last came into the map, or moved; 0: groups are made */
+    uint64_t refused_logged_ns;    /* when it was last said which disks stand in two nodes */
     bool topology_posted;
     struct task topology_task;     /* on admin_jobs */
 };
@@ -71,13 +75,22 @@ MUST_CHECK enum errc cluster_files_read(struct server *server, struct error *e);
 void cluster_service_init(struct server *server);
 /* Fills the reply from what nodes said last; its slices point into `ret_text`, which the caller frees. */
 void cluster_disks(struct server *server, struct node_disk_status_reply *ret_reply, struct enc *ret_text);
+/*
+ * The one judge of silence: disks of nodes that were not heard of for CLUSTER_SILENT_NS count as away in this voter's map
+ * from now on. A node that was not heard of since the voter's start has that time from there. Called on each heartbeat
+ * and by server_poll, from any thread.
+ */
+void cluster_silence_judge(struct server *server);
+bool cluster_node_silent(struct server *server, struct node_id node);
 /* Nanoseconds since the node was heard of; UINT64_MAX: never. */
 uint64_t cluster_heard_age(struct server *server, struct node_id node, char ret_version[IDENTITY_TEXT_BYTES]);
 
 /* cluster_topology.c */
 /* The map's nodes have changed, or may have: makes clients to those that are new. Any thread. */
 void cluster_nodes_take(void *server, const struct meta_cluster_reply *map);
-/* On the voter: looks soon whether disks want to be in the map. Any thread. */
+/* Does the map that this process knows have the node at that address? Under `guard`. */
+bool cluster_peer_is_at(const struct cluster *cluster, struct node_id node, const char *address);
+/* On the voter: looks soon whether disks want to be in the map, or elsewhere in it. Any thread. */
 void cluster_topology_kick(struct server *server);
 
 /* cluster_heartbeat.c */

@@ -54,7 +54,7 @@ static void on_told(struct rpc_call *call)
     if (call->status == ERRC_OK && server->map != NULL &&
         node_heartbeat_reply_decode(enc_slice(&call->reply), reply) == ERRC_OK) {
         health_take(server, reply);
-        if (reply->map_revision != cluster_map_revision(server->map)) {
+        if (reply->map_revision > cluster_map_revision(server->map)) {
             cluster_map_refresh(server->map, NULL, NULL);
         }
     }

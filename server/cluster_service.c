@@ -224,75 +224,169 @@ static void text_take(char *target, size_t capacity, struct slice text)
     (void)snprintf(target, capacity, "%.*s", (int)text.len, (const char *)text.data);
 }
 
-/* What the node says of its disks, for placement and repair. */
-static void disks_note(struct server *server, struct slice disks)
+/* The voter's own copy of the map's disks; mem_free() it. */
+static struct cluster_map_disk *disks_copy(struct server *server, unsigned *ret_count)
 {
-    struct node_disk_status_reply *reply = mem_zalloc(sizeof(*reply));
-    if (disks.len > 0 && node_disk_status_reply_decode(disks, reply) == ERRC_OK) {
-        for (uint32_t i = 0; i < reply->count; i++) {
-            const struct node_disk_status_entry *entry = &reply->entries[i];
-            cluster_map_disk_state(server->map, entry->disk, entry->state, entry->total_bytes, entry->free_bytes);
-        }
-    }
-    mem_free(reply);
+    struct cluster_map_disk *disks = mem_zalloc(NODE_DISKS_MAX * sizeof(*disks));
+    unsigned count = cluster_map_disks(server->map, disks, NODE_DISKS_MAX);
+    *ret_count = count < NODE_DISKS_MAX ? count : NODE_DISKS_MAX;
+    return disks;
 }
 
-static bool in_service(const struct node_disk_status_reply *heard, struct disk_id disk)
+static const struct node_disk_status_entry *entry_find(const struct node_disk_status_reply *word, struct disk_id disk)
 {
-    for (uint32_t i = 0; i < heard->count; i++) {
-        if (disk_id_equal(heard->entries[i].disk, disk)) {
-            return heard->entries[i].state == DISK_ONLINE || heard->entries[i].state == DISK_FULL;
+    for (uint32_t i = 0; i < word->count; i++) {
+        if (disk_id_equal(word->entries[i].disk, disk)) {
+            return &word->entries[i];
+        }
+    }
+    return NULL;
+}
+
+static bool in_service(uint8_t state)
+{
+    return state == DISK_ONLINE || state == DISK_FULL;
+}
+
+/* What the node says of its disks, for placement and repair; a disk of its own that it does not name is away. A disk that is
+ * another node's by the map stays that one's until the map says otherwise. */
+static void disks_note(struct server *server, struct node_id node, const struct cluster_map_disk *disks, unsigned count,
+                       const struct node_disk_status_reply *word)
+{
+    for (unsigned i = 0; i < count; i++) {
+        const struct node_disk_status_entry *entry = entry_find(word, disks[i].id);
+        if (disks[i].in_map && node_id_equal(disks[i].node, node)) {
+            cluster_map_disk_state(server->map, disks[i].id, entry != NULL ? entry->state : DISK_ABSENT,
+                                   entry != NULL ? entry->total_bytes : 0, entry != NULL ? entry->free_bytes : 0);
+        }
+    }
+}
+
+/* Has the node a disk in service that the map does not have, or has elsewhere? */
+static bool disks_are_news(struct node_id node, const struct cluster_map_disk *disks, unsigned count,
+                           const struct node_disk_status_reply *word)
+{
+    for (uint32_t i = 0; i < word->count; i++) {
+        unsigned at = 0;
+        while (at < count && !disk_id_equal(disks[at].id, word->entries[i].disk)) {
+            at++;
+        }
+        bool mapped = at < count && disks[at].in_map;
+        bool settled = mapped && (disks[at].map_state == META_DISK_REMOVED || node_id_equal(disks[at].node, node));
+        if (in_service(word->entries[i].state) && !settled) {
+            return true;
         }
     }
     return false;
 }
 
-/* So that a gateway need not find out for itself, by calls that fail. */
-static void away_fill(struct server *server, struct node_heartbeat_reply *reply)
+/* A storage node's word, under the guard. True: the map wants to be looked at. */
+static bool word_take(struct server *server, struct node_id node, const struct node_heartbeat *message)
 {
-    struct cluster_map_disk *disks = mem_zalloc(NODE_DISKS_MAX * sizeof(*disks));
-    struct node_disk_status_reply *heard = mem_zalloc(sizeof(*heard));
-    struct enc text = ENC_INIT;
-    unsigned count = cluster_map_disks(server->map, disks, NODE_DISKS_MAX);
-    cluster_disks(server, heard, &text);
-    for (unsigned i = 0; i < count && i < NODE_DISKS_MAX && reply->away_count < CLUSTER_AWAY_MAX; i++) {
-        bool known = disks[i].map_state == META_DISK_IN;
-        bool here = in_service(heard, disks[i].id);
-        if (known && !here) {
-            reply->away[reply->away_count++] = disks[i].id;
+    struct cluster *cluster = server->cluster;
+    struct node_disk_status_reply *word = mem_zalloc(sizeof(*word));
+    char address[CLUSTER_ADDRESS_BYTES_MAX + 1];
+    unsigned count;
+    struct cluster_map_disk *disks = disks_copy(server, &count);
+    text_take(address, sizeof(address), message->address);
+    if (message->disks.len > 0 && node_disk_status_reply_decode(message->disks, word) != ERRC_OK) {
+        word->count = 0;
+    }
+    disks_note(server, node, disks, count, word);
+    bool news = disks_are_news(node, disks, count, word) || !cluster_peer_is_at(cluster, node, address) ||
+                cluster->disks_changed_ns != 0;
+    mem_free(disks);
+    mem_free(word);
+    return news;
+}
+
+/* Under the guard. */
+static bool node_silent(const struct cluster *cluster, struct node_id node, uint64_t now_ns)
+{
+    uint64_t since_ns = cluster->started_ns;
+    for (unsigned i = 0; i < cluster->heard_count; i++) {
+        if (node_id_equal(cluster->heard[i].node, node)) {
+            since_ns = cluster->heard[i].at_ns;
         }
-        if (known && !here && disks[i].state != DISK_ABSENT) { /* the voter's own repair looks at its map too */
+    }
+    return since_ns != 0 && now_ns - since_ns >= CLUSTER_SILENT_NS;
+}
+
+bool cluster_node_silent(struct server *server, struct node_id node)
+{
+    struct cluster *cluster = server->cluster;
+    (void)pthread_mutex_lock(&cluster->guard);
+    bool silent = node_silent(cluster, node, env_now_ns(server->env));
+    (void)pthread_mutex_unlock(&cluster->guard);
+    return silent;
+}
+
+/* Under the guard, so that a heartbeat that comes meanwhile is not undone. */
+static void silence_judge(struct server *server)
+{
+    unsigned count;
+    struct cluster_map_disk *disks = disks_copy(server, &count);
+    uint64_t now_ns = env_now_ns(server->env);
+    for (unsigned i = 0; i < count; i++) {
+        if (disks[i].in_map && disks[i].state != DISK_ABSENT && node_silent(server->cluster, disks[i].node, now_ns)) {
             cluster_map_disk_state(server->map, disks[i].id, DISK_ABSENT, 0, 0);
         }
     }
-    enc_free(&text);
-    mem_free(heard);
     mem_free(disks);
+}
+
+void cluster_silence_judge(struct server *server)
+{
+    (void)pthread_mutex_lock(&server->cluster->guard);
+    silence_judge(server);
+    (void)pthread_mutex_unlock(&server->cluster->guard);
+}
+
+/* So that a gateway need not find out for itself, by calls that fail. */
+static void away_fill(struct server *server, struct node_heartbeat_reply *reply)
+{
+    unsigned count;
+    struct cluster_map_disk *disks = disks_copy(server, &count);
+    for (unsigned i = 0; i < count && reply->away_count < CLUSTER_AWAY_MAX; i++) {
+        if (disks[i].map_state != META_DISK_REMOVED && !in_service(disks[i].state)) {
+            reply->away[reply->away_count++] = disks[i].id;
+        }
+    }
+    mem_free(disks);
+}
+
+/* Notes what a process says. LIMIT: there is no room for one more. */
+static enum errc heartbeat_take(struct server *server, const struct rpc_peer *peer, const struct node_heartbeat *message,
+                                bool *ret_kick)
+{
+    struct cluster *cluster = server->cluster;
+    (void)pthread_mutex_lock(&cluster->guard);
+    struct cluster_heard *heard = heard_get(cluster, peer->node);
+    if (heard != NULL) {
+        heard->role = peer->role;
+        heard->at_ns = env_now_ns(server->env);
+        text_take(heard->address, sizeof(heard->address), message->address);
+        text_take(heard->version, sizeof(heard->version), message->version);
+        enc_reset(&heard->disks);
+        enc_raw(&heard->disks, message->disks.data, message->disks.len);
+        *ret_kick = peer->role == ROLE_STORAGE_NODE && word_take(server, peer->node, message);
+        silence_judge(server);
+    }
+    (void)pthread_mutex_unlock(&cluster->guard);
+    return heard != NULL ? ERRC_OK : ERRC_LIMIT;
 }
 
 static enum errc beat(struct server *server, struct rpc_call *call)
 {
-    struct cluster *cluster = server->cluster;
     struct node_heartbeat message;
+    bool kick = false;
     if (call->peer == NULL || node_heartbeat_decode(call->head, &message) != ERRC_OK) {
         return error_set(&call->error, ERRC_CORRUPT, "the heartbeat makes no sense");
     }
-    (void)pthread_mutex_lock(&cluster->guard);
-    struct cluster_heard *heard = heard_get(cluster, call->peer->node);
-    if (heard != NULL) {
-        heard->role = call->peer->role;
-        heard->at_ns = env_now_ns(server->env);
-        text_take(heard->address, sizeof(heard->address), message.address);
-        text_take(heard->version, sizeof(heard->version), message.version);
-        enc_reset(&heard->disks);
-        enc_raw(&heard->disks, message.disks.data, message.disks.len);
-    }
-    (void)pthread_mutex_unlock(&cluster->guard);
-    if (heard == NULL) {
+    if (heartbeat_take(server, call->peer, &message, &kick) != ERRC_OK) {
         return error_set(&call->error, ERRC_LIMIT, "more than %d processes", CLUSTER_NODES_MAX);
     }
-    disks_note(server, message.disks);
-    if (call->peer->role == ROLE_STORAGE_NODE) {
+    if (kick) {
         cluster_topology_kick(server);
     }
     struct node_heartbeat_reply *reply = mem_zalloc(sizeof(*reply));
@@ -327,8 +421,12 @@ static void on_call(struct rpc_channel *channel, struct rpc_call *call)
 void cluster_service_init(struct server *server)
 {
     static const struct rpc_channel_vt vt = { on_call };
-    server->cluster->service.vt = &vt;
-    server->cluster->disks_changed_ns = env_now_ns(server->env); /* an earlier run may have ended before groups were made */
+    struct cluster *cluster = server->cluster;
+    cluster->service.vt = &vt;
+    (void)pthread_mutex_lock(&cluster->guard);
+    cluster->started_ns = env_now_ns(server->env);
+    cluster->disks_changed_ns = cluster->started_ns; /* an earlier run may have ended before groups were made */
+    (void)pthread_mutex_unlock(&cluster->guard);
 }
 
 void cluster_disks(struct server *server, struct node_disk_status_reply *ret_reply, struct enc *ret_text)

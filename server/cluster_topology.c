@@ -1,9 +1,9 @@
 /*
  * The map that the voter makes from what nodes say, and the clients that every process makes from the map.
  *
- * A disk that a known node has and the map does not is put into it. Groups are made when no new disk was heard of for
- * SETTLE_NS, so that nodes that start together land in the same groups: disks are ordered so that neighbours stand in
- * different zones and nodes (common/cluster/placement.h), and a group is a run of neighbours.
+ * A disk that a known node has and the map does not is put into it; one that the map has at a silent node moves. Groups are
+ * made when no new disk was heard of for SETTLE_NS, so that nodes that start together land in the same groups: disks are
+ * ordered so that neighbours stand in different zones and nodes (common/cluster/placement.h), and a group is a run of neighbours.
  */
 #include "common/base/list.h"
 #include "common/base/mem.h"
@@ -17,13 +17,19 @@
 
 #define SETTLE_NS UINT64_C(3000000000)
 #define MAP_ARENA_BYTES (4u << 20)
+#define REFUSAL_LOG_NS UINT64_C(60000000000)
 
 /* ---- clients ---- */
 
-static void peer_add(struct server *server, const struct meta_node *node)
+/* NULL: there is no room for one more. */
+static struct cluster_peer *peer_add(struct server *server, const struct meta_node *node)
 {
     struct cluster *cluster = server->cluster;
-    struct cluster_peer *peer = &cluster->peers[cluster->peer_count];
+    if (cluster->peer_count == CLUSTER_NODES_MAX) {
+        LOG_ERROR(log_event("too_many_nodes"), log_slice("name", node->name));
+        return NULL;
+    }
+    struct cluster_peer *peer = &cluster->peers[cluster->peer_count++];
     *peer = (struct cluster_peer){ .node = node->id };
     (void)snprintf(peer->address, sizeof(peer->address), "%.*s", (int)node->address.len, (const char *)node->address.data);
     const struct rpc_client_config config = {
@@ -31,16 +37,33 @@ static void peer_add(struct server *server, const struct meta_node *node)
         .cluster = cluster->identity.cluster, .self = cluster->identity.node, .role = ROLE_STORAGE_NODE, .node = node->id,
     };
     peer->client = rpc_client_create(&config);
-    cluster->peer_count++;
-    cluster_map_set_node(server->map, node->id, rpc_client_channel(peer->client));
+    return peer;
 }
 
-static bool peer_known(const struct cluster *cluster, const struct meta_node *node)
+/* The node is reached where the map has it, also if it was there once before. */
+static void peer_follow(struct server *server, const struct meta_node *node)
+{
+    struct cluster *cluster = server->cluster;
+    struct cluster_peer *peer = NULL;
+    for (unsigned i = 0; i < cluster->peer_count; i++) {
+        struct cluster_peer *other = &cluster->peers[i];
+        if (node_id_equal(other->node, node->id)) {
+            peer = slice_equal_str(node->address, other->address) ? other : peer;
+            other->current = false;
+        }
+    }
+    peer = peer != NULL ? peer : peer_add(server, node);
+    if (peer != NULL) {
+        peer->current = true;
+        cluster_map_set_node(server->map, node->id, rpc_client_channel(peer->client));
+    }
+}
+
+bool cluster_peer_is_at(const struct cluster *cluster, struct node_id node, const char *address)
 {
     for (unsigned i = 0; i < cluster->peer_count; i++) {
-        if (node_id_equal(cluster->peers[i].node, node->id) &&
-            slice_equal_str(node->address, cluster->peers[i].address)) {
-            return true;
+        if (cluster->peers[i].current && node_id_equal(cluster->peers[i].node, node)) {
+            return strcmp(cluster->peers[i].address, address) == 0;
         }
     }
     return false;
@@ -51,14 +74,11 @@ void cluster_nodes_take(void *data, const struct meta_cluster_reply *map)
     struct server *server = data;
     struct cluster *cluster = server->cluster;
     (void)pthread_mutex_lock(&cluster->guard);
-    for (uint32_t i = 0; i < map->node_count; i++) {
-        const struct meta_node *node = &map->nodes[i];
-        if (node->role == ROLE_STORAGE_NODE && node->state != META_NODE_REMOVED_FOR_EVER && !peer_known(cluster, node)) {
-            if (cluster->peer_count < CLUSTER_NODES_MAX) {
-                peer_add(server, node);
-            } else {
-                LOG_ERROR(log_event("too_many_nodes"), log_slice("name", node->name));
-            }
+    bool newest = map->revision >= cluster->peers_revision;
+    cluster->peers_revision = newest ? map->revision : cluster->peers_revision;
+    for (uint32_t i = 0; newest && i < map->node_count; i++) {
+        if (map->nodes[i].role == ROLE_STORAGE_NODE && map->nodes[i].state != META_NODE_REMOVED_FOR_EVER) {
+            peer_follow(server, &map->nodes[i]);
         }
     }
     (void)pthread_mutex_unlock(&cluster->guard);
@@ -91,36 +111,71 @@ static const struct meta_node *node_find(const struct meta_cluster_reply *map, s
     return NULL;
 }
 
-static bool disk_known(const struct meta_cluster_reply *map, struct disk_id id)
+static const struct meta_disk *disk_find(const struct meta_cluster_reply *map, struct disk_id id)
 {
     for (uint32_t i = 0; i < map->disk_count; i++) {
         if (disk_id_equal(map->disks[i].id, id)) {
-            return true;
+            return &map->disks[i];
         }
     }
-    return false;
+    return NULL;
+}
+
+/* Once a minute: the node says it each second. */
+static void refusal_log(struct server *server, const struct meta_node *node, const struct node_disk_status_entry *entry)
+{
+    struct cluster *cluster = server->cluster;
+    uint64_t now_ns = env_now_ns(server->env);
+    if (cluster->refused_logged_ns == 0 || now_ns - cluster->refused_logged_ns >= REFUSAL_LOG_NS) {
+        cluster->refused_logged_ns = now_ns;
+        LOG_ERROR(log_event("disk_refused"), log_slice("node", node->name), log_slice("path", entry->path),
+                  log_text("reason", "the disk is another node's, which is not silent"));
+    }
+}
+
+/* A disk in service that the map does not have, or has at a node that is silent: that node joined anew with an empty
+ * --data, or its disks were carried elsewhere. Places in groups stay the disk's. */
+static bool disk_wanted(struct server *server, const struct meta_disk *known, const struct meta_node *node,
+                        const struct node_disk_status_entry *entry)
+{
+    if (entry->state != DISK_ONLINE && entry->state != DISK_FULL) {
+        return false;
+    }
+    if (known == NULL) {
+        return true;
+    }
+    if (known->state == META_DISK_REMOVED || node_id_equal(known->node, node->id)) {
+        return false;
+    }
+    if (!cluster_node_silent(server, known->node)) {
+        refusal_log(server, node, entry);
+        return false;
+    }
+    return true;
 }
 
 static unsigned disks_put(struct server *server, const struct meta_cluster_reply *map, const struct meta_node *node,
                           const struct node_disk_status_reply *disks)
 {
-    unsigned added = 0;
+    unsigned put = 0;
     for (uint32_t i = 0; i < disks->count; i++) {
         const struct node_disk_status_entry *entry = &disks->entries[i];
-        if (disk_known(map, entry->disk) || (entry->state != DISK_ONLINE && entry->state != DISK_FULL)) {
+        const struct meta_disk *known = disk_find(map, entry->disk);
+        if (!disk_wanted(server, known, node, entry)) {
             continue;
         }
         const struct meta_command command = {
             .type = META_CMD_DISK_PUT,
-            .disk_put.disk = { .id = entry->disk, .node = node->id, .state = META_DISK_IN, .bytes = entry->total_bytes,
-                               .path = entry->path, .zone = node->zone, .rack = node->rack },
+            .disk_put.disk = { .id = entry->disk, .node = node->id, .state = known != NULL ? known->state : META_DISK_IN,
+                               .bytes = entry->total_bytes, .path = entry->path, .zone = node->zone, .rack = node->rack },
         };
         if (propose(server, &command, "a disk") == ERRC_OK) {
-            LOG_INFO(log_event("disk_joins"), log_slice("node", node->name), log_slice("path", entry->path));
-            added++;
+            LOG_INFO(log_event(known != NULL ? "disk_moves" : "disk_joins"), log_slice("node", node->name),
+                     log_slice("path", entry->path));
+            put++;
         }
     }
-    return added;
+    return put;
 }
 
 /* One node's word, copied out of the guard. */
@@ -151,18 +206,18 @@ static unsigned nodes_take_in(struct server *server, const struct meta_cluster_r
 {
     struct node_disk_status_reply *disks = mem_zalloc(sizeof(*disks));
     struct cluster_heard heard;
-    unsigned added = 0;
+    unsigned put = 0;
     for (unsigned i = 0; heard_copy(server->cluster, i, &heard); i++) {
         const struct meta_node *node = node_find(map, heard.node);
         if (node != NULL && heard.role == ROLE_STORAGE_NODE && heard.disks.len > 0 &&
             node_disk_status_reply_decode(enc_slice(&heard.disks), disks) == ERRC_OK) {
             address_follow(server, node, &heard);
-            added += disks_put(server, map, node, disks);
+            put += disks_put(server, map, node, disks);
         }
         enc_free(&heard.disks);
     }
     mem_free(disks);
-    return added;
+    return put;
 }
 
 static bool ask_map(struct server *server, struct arena *arena, struct meta_op *op)
@@ -173,12 +228,31 @@ static bool ask_map(struct server *server, struct arena *arena, struct meta_op *
     return wait_query(&server->meta, server->completions, arena, op, &query, &e) == ERRC_OK;
 }
 
-static void groups_settle(struct server *server, const struct meta_cluster_reply *map)
+/* False: to be tried again. */
+static bool groups_settle(struct server *server, const struct meta_cluster_reply *map)
 {
     struct error e = ERROR_INIT;
-    if (server_groups_make(server, map, &e) != ERRC_OK) {
+    enum errc rc = server_groups_make(server, map, &e);
+    if (rc != ERRC_OK) {
         LOG_WARN(log_event("topology_not_changed"), log_text("what", "groups"), log_error_of(&e));
     }
+    return rc == ERRC_OK;
+}
+
+/* Is it so long since a disk came that groups can be made? */
+static bool settled(struct cluster *cluster, uint64_t now_ns)
+{
+    (void)pthread_mutex_lock(&cluster->guard);
+    bool long_ago = cluster->disks_changed_ns != 0 && now_ns - cluster->disks_changed_ns >= SETTLE_NS;
+    (void)pthread_mutex_unlock(&cluster->guard);
+    return long_ago;
+}
+
+static void disks_changed_set(struct cluster *cluster, uint64_t ns)
+{
+    (void)pthread_mutex_lock(&cluster->guard);
+    cluster->disks_changed_ns = ns;
+    (void)pthread_mutex_unlock(&cluster->guard);
 }
 
 static void topology_run(struct task *task)
@@ -192,15 +266,14 @@ static void topology_run(struct task *task)
     cluster->topology_posted = false;
     (void)pthread_mutex_unlock(&cluster->guard);
     if (ask_map(server, &arena, &op)) {
-        unsigned added = nodes_take_in(server, &op.cluster);
-        bool settled = cluster->disks_changed_ns != 0 && now_ns - cluster->disks_changed_ns >= SETTLE_NS;
-        if (added > 0) {
-            cluster->disks_changed_ns = now_ns;
-        } else if (settled) {
-            groups_settle(server, &op.cluster);
-            cluster->disks_changed_ns = 0;
+        bool changed = nodes_take_in(server, &op.cluster) > 0;
+        bool grouping = !changed && settled(cluster, now_ns);
+        if (changed) {
+            disks_changed_set(cluster, now_ns);
+        } else if (grouping) {
+            disks_changed_set(cluster, groups_settle(server, &op.cluster) ? 0 : now_ns);
         }
-        if (added > 0 || settled || op.cluster.revision != cluster_map_revision(server->map)) {
+        if (changed || grouping || op.cluster.revision != cluster_map_revision(server->map)) {
             cluster_map_refresh(server->map, NULL, NULL);
         }
     }

@@ -3,9 +3,7 @@
  *
  * What its disks and its scrub tell goes to whoever is in this process: voter, map and background work may be missing.
  */
-#include "common/base/mem.h"
 #include "common/io/log.h"
-#include "server/cluster.h"
 #include "server/server.h"
 #include "server/server_background.h"
 #include "server/server_disks.h"
@@ -35,19 +33,8 @@ const char *server_disk_state_text(enum disk_state state)
 
 enum disk_state server_disk_state(struct server *server, struct disk_id disk)
 {
-    if (server->node != NULL) {
-        return node_disk_state(server->node, disk);
-    }
-    struct node_disk_status_reply *reply = mem_zalloc(sizeof(*reply));
-    struct enc text = ENC_INIT;
-    enum disk_state state = DISK_ABSENT;
-    cluster_disks(server, reply, &text);
-    for (uint32_t i = 0; i < reply->count; i++) {
-        state = disk_id_equal(reply->entries[i].disk, disk) ? (enum disk_state)reply->entries[i].state : state;
-    }
-    enc_free(&text);
-    mem_free(reply);
-    return state;
+    return server->node != NULL ? node_disk_state(server->node, disk)
+                                : (enum disk_state)cluster_map_disk_told(server->map, disk);
 }
 
 /* On `completions`. */

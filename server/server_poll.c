@@ -105,6 +105,7 @@ static void poll_heard(struct server_poll *poll)
 {
     struct node_disk_status_reply *reply = mem_zalloc(sizeof(*reply));
     struct enc text = ENC_INIT;
+    cluster_silence_judge(poll->server);
     cluster_disks(poll->server, reply, &text);
     (void)pthread_mutex_lock(&poll->lock);
     poll->view.disk_count = reply->count;

@@ -23,6 +23,7 @@ struct map_disk {
     uint8_t map_state;          /* enum meta_disk_state */
     uint8_t state;              /* enum disk_state */
     bool in_map;                /* of the last answer; others were told of by a node only */
+    bool told;                  /* `state` is somebody's word */
     uint64_t total_bytes, free_bytes;
     uint64_t failed_until_ns;   /* of reads and writes */
     uint64_t full_until_ns;
@@ -350,6 +351,7 @@ void cluster_map_disk_state(struct cluster_map *map, struct disk_id id, uint8_t 
     if (disk != NULL) {
         bool news = disk->state != state;
         disk->state = state;
+        disk->told = true;
         if (state == DISK_ONLINE && news) {
             disk->failed_until_ns = 0;
             disk->full_until_ns = 0;
@@ -360,6 +362,15 @@ void cluster_map_disk_state(struct cluster_map *map, struct disk_id id, uint8_t 
         }
     }
     data_lock_give(&map->lock);
+}
+
+uint8_t cluster_map_disk_told(struct cluster_map *map, struct disk_id id)
+{
+    data_lock_take(&map->lock);
+    const struct map_disk *disk = disk_find(map, id);
+    uint8_t state = disk != NULL && disk->told ? disk->state : DISK_ABSENT;
+    data_lock_give(&map->lock);
+    return state;
 }
 
 void cluster_map_disk_failed(struct cluster_map *map, struct disk_id id, enum errc status)
@@ -603,6 +614,7 @@ unsigned cluster_map_disks(struct cluster_map *map, struct cluster_map_disk *ret
         ret_disks[i] = (struct cluster_map_disk){
             .id = disk->id,
             .node = disk->node,
+            .in_map = disk->in_map,
             .map_state = disk->in_map ? disk->map_state : META_DISK_REMOVED,
             .state = disk->state,
             .total_bytes = disk->total_bytes,

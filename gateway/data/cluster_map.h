@@ -48,8 +48,9 @@ struct cluster_map_placement {
 struct cluster_map_disk {          /* for status pages */
     struct disk_id id;
     struct node_id node;
+    bool in_map;                   /* false: a node told of it only; map_state is META_DISK_REMOVED then */
     uint8_t map_state;             /* enum meta_disk_state */
-    uint8_t state;                 /* enum disk_state, as known here */
+    uint8_t state;                 /* enum disk_state, as known here; ONLINE where nothing was told yet */
     uint64_t total_bytes, free_bytes;
     char path[256];
 };
@@ -71,6 +72,8 @@ unsigned cluster_map_group_count(struct cluster_map *map);
  * disk that failed calls back in early: the same word again is no news. */
 void cluster_map_disk_state(struct cluster_map *map, struct disk_id disk, uint8_t state, uint64_t total_bytes,
                             uint64_t free_bytes);
+/* What was told of the disk last (enum disk_state); DISK_ABSENT where nothing was told yet. */
+uint8_t cluster_map_disk_told(struct cluster_map *map, struct disk_id disk);
 /* A call to the disk ended with `status`: IO and UNAVAILABLE take it out of new writes until the node tells
  * otherwise or a while has passed; NO_SPACE marks it full likewise. */
 void cluster_map_disk_failed(struct cluster_map *map, struct disk_id disk, enum errc status);
