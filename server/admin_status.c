@@ -4,6 +4,7 @@
 #include "server/admin_strength.h"
 #include "server/cluster.h"
 #include "server/server.h"
+#include "server/server_steps.h"
 #include "common/rpc/rpc_schema.h"
 #include "server/server_background.h"
 #include "server/server_disks.h"
@@ -40,6 +41,14 @@ static const struct node_disk_status_entry *entry_find(const struct node_disk_st
         }
     }
     return NULL;
+}
+
+/* What the disk's node said of it. In a cluster its node is the map's: another that has it too is not asked for it. */
+static const struct node_disk_status_entry *entry_of(struct server *server, const struct node_disk_status_reply *reply,
+                                                     struct disk_id id)
+{
+    bool away = server->node == NULL && server_disk_state(server, id) == DISK_ABSENT;
+    return away ? NULL : entry_find(reply, id);
 }
 
 static json_t *disk_json(const struct meta_disk *disk, const struct node_disk_status_entry *entry)
@@ -95,7 +104,7 @@ static enum errc disks_json(struct server *server, json_t *disks, struct error *
         for (uint32_t i = 0; rc == ERRC_OK && i < op.cluster.disk_count; i++) {
             const struct meta_disk *disk = &op.cluster.disks[i];
             if (disk->state != META_DISK_REMOVED) {
-                (void)json_array_append_new(disks, disk_json(disk, entry_find(reply, disk->id)));
+                (void)json_array_append_new(disks, disk_json(disk, entry_of(server, reply, disk->id)));
             }
         }
         meta_op_release(&op);
