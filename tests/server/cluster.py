@@ -79,6 +79,19 @@ class Cluster:
             true(time.monotonic() < until, f"{degraded} stripes are degraded after {STRENGTH_S} s")
             time.sleep(0.5)
 
+    def await_disks(self, count):
+        until = time.monotonic() + 30
+        while True:
+            disks = json.loads(self.cli("disk", "list", "--json"))["disks"]
+            if sum(disk["state"] == "online" for disk in disks) == count:
+                return
+            true(time.monotonic() < until, f"not {count} disks are online after 30 s: {disks}")
+            time.sleep(0.2)
+
+    def log(self, name):
+        with open(os.path.join(self.folder, "c", name, "log"), encoding="utf-8", errors="replace") as file:
+            return file.read()
+
     def close(self):
         subprocess.run([os.path.join(ROOT, "deploy", "local-cluster"), "down", "--dir", os.path.join(self.folder, "c")],
                        capture_output=True, timeout=180, check=False)
@@ -148,6 +161,12 @@ def losses(cluster):
     while cluster.s3().get("bucket", "a100").status != 200:
         true(time.monotonic() < until, "no answer 30 s after the voter's return")
         time.sleep(0.2)
+    # It has not heard of all nodes yet, and says of none that it is away.
+    until = time.monotonic() + 4
+    while time.monotonic() < until:
+        for gateway in range(2):
+            equal(cluster.s3(gateway).get("bucket", "a100").status, 200, "get soon behind the voter's return")
+        time.sleep(0.05)
     check(cluster, "a")
     check(cluster, "b")
     for size in SIZES:
@@ -207,6 +226,11 @@ def joins(cluster):
     finally:
         moved.terminate()
         equal(moved.wait(60), 0, "end of the moved node")
+    cluster.tool("start", "node1")  # and back to where it was
+    cluster.await_disks(6)
+    time.sleep(3)  # until the gateway has the map
+    fill(cluster, "back")
+    equal(cluster.status()["degraded_stripes"], 0, "stripes written when a node came back to its old address")
     # Secrets: a storage node has none of the cluster's, and no log has one.
     for folder in glob.glob(os.path.join(cluster.folder, "c", "node*", "data")):
         true(not os.path.exists(os.path.join(folder, "credentials")), "a storage node has the credentials")
@@ -218,6 +242,9 @@ def joins(cluster):
     for name in ("node.key", "credentials", "identity"):
         equal(os.stat(os.path.join(stranger, name)).st_mode & 0o777, 0o600, f"mode of {name}")
     has(cluster.cli("token", "create", "--role", "metadata", status=1), "one metadata voter", "a second voter")
+    voter = ("--listen", f"127.0.0.1:{ports[0]}", "--admin-listen", f"127.0.0.1:{ports[1]}")
+    has(cluster.join("metadata", head + ".metadata." + secret_and_hash, *voter, data=os.path.join(cluster.folder, "voter")),
+        "one voter", "a second voter joins")
     has(cluster.cli("disk", "replace", cluster.folder, status=1), "cluster", "disk replace of a cluster")
     # The port of the other processes: no TLS, no word.
     with socket.create_connection((cluster.voter.split(":")[0], int(cluster.voter.split(":")[1])), 10) as plain:
@@ -228,6 +255,48 @@ def joins(cluster):
         except ConnectionError:
             answer = b""
         true(b"HTTP" not in answer, f"plain text was answered: {answer}")
+
+
+def a_node_joins_anew_with_its_disks(_world):
+    with_cluster(joins_anew, nodes=3, disks=2, gateways=1)
+
+
+def joins_anew(cluster):
+    fill(cluster, "a")
+    equal(cluster.status()["degraded_stripes"], 0, "degraded at first")
+    before = sorted(disk["id"] for disk in json.loads(cluster.cli("disk", "list", "--json"))["disks"])
+    started = time.monotonic()
+    cluster.tool("kill", "node2")
+    path = os.path.join(cluster.folder, "c", "cluster.json")
+    with open(path, encoding="utf-8") as file:
+        state = json.load(file)
+    for process in state["processes"]:
+        if process["name"] == "node2":
+            process.update(data=process["data"] + "-anew", joined=False)
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(state, file)
+    cluster.tool("start", "node2")
+    quick = time.monotonic() - started < 1.5
+    until = time.monotonic() + 30
+    while cluster.log("voter1").count("disk_moves") < 2:
+        true(time.monotonic() < until, f"the disks have not moved after 30 s: {cluster.log('voter1')}")
+        time.sleep(0.2)
+    cluster.await_disks(6)
+    cluster.await_whole()
+    equal(sorted(disk["id"] for disk in json.loads(cluster.cli("disk", "list", "--json"))["disks"]), before, "disks")
+    log = cluster.log("voter1")
+    if quick:  # the old process counts as alive until it has been silent for a while
+        true(0 <= log.find("disk_refused") < log.find("disk_moves"), "the disks were taken from a node that is not silent")
+    time.sleep(3)  # until the gateway has the map
+    check(cluster, "a")
+    fill(cluster, "b")
+    check(cluster, "b")
+    status = cluster.status()
+    equal((status["state"], status["degraded_stripes"]), ("ok", 0), "status at the end")
+    # The disks serve, and not only the others: with another node gone everything is still there.
+    cluster.tool("kill", "node3")
+    check(cluster, "a")
+    check(cluster, "b")
 
 
 def before_ages(cluster, before):
@@ -277,7 +346,8 @@ def a_cluster_is_made_once(_world):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-CASES = {case.__name__: case for case in (a_cluster_is_made_once, who_may_join, nodes_gateways_and_the_voter_are_lost)}
+CASES = {case.__name__: case for case in (a_cluster_is_made_once, who_may_join, a_node_joins_anew_with_its_disks,
+                                             nodes_gateways_and_the_voter_are_lost)}
 
 if __name__ == "__main__":
     if not os.access(BINARY, os.X_OK):
