@@ -43,6 +43,7 @@ suite check tools/check/run_checks.sh
 suite packages tests/tools/backports_source_test.sh
 suite unit tests/run_unit.sh asan
 suite threads tests/run_unit.sh tsan
+suite linear tests/chaos/linear_test.py
 suite clients tests/clients/run_clients.py
 suite start_rules tests/server/start_rules.py
 suite operate tests/server/operate.py
