@@ -14,8 +14,11 @@
 #include "common/io/tls_context.h"
 #include "common/rpc/rpc_client.h"
 #include "common/rpc/rpc_server.h"
+#include "server/cluster_renew.h"
 #include "server/identity.h"
 #include "server/server.h"
+
+#include <stdatomic.h>
 
 #define CLUSTER_NODES_MAX 64
 #define CLUSTER_SILENT_NS UINT64_C(3500000000) /* a node not heard of for so long counts as away: three heartbeats */
@@ -39,6 +42,7 @@ struct cluster_heard {
 };
 
 struct cluster_heartbeat;
+struct cluster_renewal;
 
 struct cluster {
     struct server *server;
@@ -51,6 +55,8 @@ struct cluster {
     struct rpc_server *port;
     struct rpc_channel service;    /* CLUSTER_*, NODE_HEARTBEAT */
     struct cluster_heartbeat *heartbeat;
+    struct cluster_renewal *renewal;
+    _Atomic int64_t certificate_end_s; /* of the certificate in use, seconds since 1970; 0: none yet */
     pthread_mutex_t guard;
     struct cluster_peer peers[CLUSTER_NODES_MAX];
     unsigned peer_count;

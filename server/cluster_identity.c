@@ -22,7 +22,6 @@
 #define TOKEN_SECRET_BYTES 16
 #define JOIN_TIMEOUT_NS UINT64_C(15000000000)
 #define CA_DAYS 3650
-#define CERTIFICATE_DAYS 90
 #define DAY_S 86400
 
 struct token {
@@ -109,11 +108,14 @@ static void identity_fill(struct server *server)
     char id[ID_HEX_BYTES];
     id_hex(identity->node.bytes, id);
     identity->role = role_of(options->command);
-    (void)snprintf(identity->zone, sizeof(identity->zone), "%s", options->zone);
-    (void)snprintf(identity->rack, sizeof(identity->rack), "%s", options->rack);
+    bool again = identity->name[0] != '\0'; /* it joined before: what is not said anew stays */
+    if (!again) {
+        (void)snprintf(identity->zone, sizeof(identity->zone), "%s", options->zone);
+        (void)snprintf(identity->rack, sizeof(identity->rack), "%s", options->rack);
+    }
     if (options->name[0] != '\0') {
         (void)snprintf(identity->name, sizeof(identity->name), "%s", options->name);
-    } else {
+    } else if (!again) {
         (void)snprintf(identity->name, sizeof(identity->name), "%s-%.8s", cluster_role_name(identity->role), id);
     }
     address_fill(options, identity);
@@ -281,6 +283,34 @@ static enum errc identity_check(struct server *server, struct error *e)
     return ERRC_OK;
 }
 
+/*
+ * A certificate that ended while the process was down is good for no connection: with a token the same key joins again, as the
+ * same node. A voter needs nobody (cluster_renew.c). A file that cannot be read is for cluster_files_read() to tell.
+ */
+static enum errc certificate_settle(struct server *server, struct error *e)
+{
+    struct certificate_identity held;
+    char *pem = NULL;
+    int64_t now_s = (int64_t)(env_wall_ms(server->env) / 1000);
+    bool ended = server->options.command != SERVER_METADATA &&
+                 certificate_file_read(server->env, server->options.data, "node.pem", &pem, NULL) == ERRC_OK &&
+                 certificate_identity_of(pem, &held, NULL) == ERRC_OK && held.not_after_s <= now_s;
+    mem_free(pem);
+    if (!ended) {
+        return ERRC_OK;
+    }
+    if (server->options.token == NULL) {
+        return error_set(e, ERRC_DENIED,
+                         "the certificate in '%s' ended %lld hours ago: start once with --join and a new --token of "
+                         "'cairn token create'; the node keeps its id, key and disks",
+                         server->options.data, (long long)((now_s - held.not_after_s) / 3600));
+    }
+    enum errc rc = join(server, e);
+    LOG_INFO(log_event(rc == ERRC_OK ? "cluster_joined_again" : "cluster_not_joined"),
+             log_text("name", server->cluster->identity.name));
+    return rc;
+}
+
 /* It may listen elsewhere than before: heartbeats tell the voter. */
 static enum errc address_settle(struct server *server, struct error *e)
 {
@@ -314,6 +344,7 @@ enum errc cluster_identity_start(struct server *server, struct error *e)
         return error_set(e, rc, "%s", why.text);
     }
     rc = rc == ERRC_OK ? identity_check(server, e) : rc;
+    rc = rc == ERRC_OK ? certificate_settle(server, e) : rc;
     rc = rc == ERRC_OK ? address_settle(server, e) : rc;
     rc = rc == ERRC_OK ? cluster_files_read(server, e) : rc;
     server->dirs.cluster = cluster->identity.cluster;
@@ -328,8 +359,7 @@ static enum errc certificates_make(struct server *server, struct error *e)
     struct cluster *cluster = server->cluster;
     const char *data = server->options.data;
     int64_t now_s = (int64_t)(env_wall_ms(server->env) / 1000);
-    const struct certificate_identity self = { cluster->identity.cluster, cluster->identity.node, ROLE_METADATA,
-                                               now_s - DAY_S, now_s + (int64_t)CERTIFICATE_DAYS * DAY_S };
+    const struct certificate_identity self = cluster_certificate_identity(server, cluster->identity.node, ROLE_METADATA);
     char *request = NULL;
     enum errc rc = certificate_key_create(&cluster->ca_key_pem, e);
     rc = rc == ERRC_OK ? certificate_ca_create(cluster->ca_key_pem, self.cluster, now_s - DAY_S,

@@ -14,8 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define CERTIFICATE_DAYS 90
-#define DAY_S 86400
+#define MAP_ARENA_BYTES 4096
 
 /* ---- joining ---- */
 
@@ -34,13 +33,6 @@ static enum errc certificate_make(struct server *server, const struct certificat
     enum errc rc = certificate_issue(cluster->ca_pem, cluster->ca_key_pem, request, identity, ret_certificate, e);
     mem_free(request);
     return rc;
-}
-
-static struct certificate_identity identity_of(struct server *server, struct node_id node, uint8_t role)
-{
-    int64_t now_s = (int64_t)(env_wall_ms(server->env) / 1000);
-    return (struct certificate_identity){ server->cluster->identity.cluster, node, role, now_s - DAY_S,
-                                          now_s + (int64_t)CERTIFICATE_DAYS * DAY_S };
 }
 
 static void reply_fill(struct server *server, const char *certificate, uint8_t role, bool joins, struct enc *ret_reply)
@@ -101,7 +93,7 @@ static void join_decided(struct meta_op *op)
     struct join *join = op->data;
     struct rpc_call *call = join->call;
     struct server *server = join->server;
-    const struct certificate_identity identity = identity_of(server, join->message.node, join->message.role);
+    const struct certificate_identity identity = cluster_certificate_identity(server, join->message.node, join->message.role);
     char *certificate = NULL;
     if (op->status != ERRC_OK) {
         join_end(join, error_set(&call->error, op->status, "%s",
@@ -176,30 +168,70 @@ static void on_join(struct server *server, struct rpc_call *call)
 
 /* ---- renewal ---- */
 
-/* For the same key: the node id is made from it. */
-static enum errc renew(struct server *server, struct rpc_call *call)
-{
-    struct cluster_renew message;
+struct renewal {
+    struct server *server;
+    struct rpc_call *call;
+    char *request;
     uint8_t key_hash[SHA256_BYTES];
+    struct arena arena;
+    struct meta_op op;
+};
+
+static void renewal_end(struct renewal *renewal, enum errc status)
+{
+    struct rpc_call *call = renewal->call;
+    if (status != ERRC_OK) {
+        LOG_WARN(log_event("renewal_refused"), log_text("peer", call->peer != NULL ? call->peer->address : ""),
+                 log_error_of(&call->error));
+    }
+    meta_op_release(&renewal->op);
+    arena_done(&renewal->arena);
+    mem_free(renewal->request);
+    mem_free(renewal);
+    rpc_call_finish(call, status);
+}
+
+/* For the same key (the node id is made from it), and to nodes that the map has and that were not removed. */
+static void renewal_mapped(struct meta_op *op)
+{
+    struct renewal *renewal = op->data;
+    struct server *server = renewal->server;
+    struct rpc_call *call = renewal->call;
+    const struct certificate_identity identity = cluster_certificate_identity(server, call->peer->node, call->peer->role);
     char *certificate = NULL;
-    if (call->peer == NULL || cluster_renew_decode(call->head, &message) != ERRC_OK) {
-        return error_set(&call->error, ERRC_CORRUPT, "the request to renew makes no sense");
+    enum errc rc = op->status;
+    if (rc != ERRC_OK) {
+        (void)error_set(&call->error, rc, "%s", op->error.code != ERRC_OK ? op->error.text : errc_text(rc));
     }
-    char *request = mem_strndup((const char *)message.csr.data, message.csr.len);
-    enum errc rc = certificate_request_key_hash(request, key_hash, &call->error);
-    mem_free(request);
-    if (rc == ERRC_OK && memcmp(call->peer->node.bytes, key_hash, ID_BYTES) != 0) {
-        rc = error_set(&call->error, ERRC_DENIED, "the key is not that of the caller's certificate");
-    }
+    rc = rc == ERRC_OK ? cluster_renew_allowed(&op->cluster, identity.node, identity.role, renewal->key_hash, &call->error) : rc;
+    rc = rc == ERRC_OK ? certificate_make(server, &identity, slice_str(renewal->request), &certificate, &call->error) : rc;
     if (rc == ERRC_OK) {
-        const struct certificate_identity identity = identity_of(server, call->peer->node, call->peer->role);
-        rc = certificate_make(server, &identity, message.csr, &certificate, &call->error);
-    }
-    if (rc == ERRC_OK) {
-        reply_fill(server, certificate, call->peer->role, false, &call->reply);
+        reply_fill(server, certificate, identity.role, false, &call->reply);
     }
     mem_free(certificate);
-    return rc;
+    renewal_end(renewal, rc);
+}
+
+static void on_renew(struct server *server, struct rpc_call *call)
+{
+    const struct meta_query query = { .type = META_QRY_CLUSTER };
+    struct cluster_renew message;
+    struct renewal *renewal = mem_zalloc(sizeof(*renewal));
+    renewal->server = server;
+    renewal->call = call;
+    arena_init(&renewal->arena, MAP_ARENA_BYTES);
+    if (call->peer == NULL || cluster_renew_decode(call->head, &message) != ERRC_OK) {
+        renewal_end(renewal, error_set(&call->error, ERRC_CORRUPT, "the request to renew makes no sense"));
+        return;
+    }
+    renewal->request = mem_strndup((const char *)message.csr.data, message.csr.len);
+    enum errc rc = certificate_request_key_hash(renewal->request, renewal->key_hash, &call->error);
+    if (rc != ERRC_OK) {
+        renewal_end(renewal, rc);
+        return;
+    }
+    meta_op_init(&renewal->op, server->completions, &renewal->arena, renewal_mapped, renewal);
+    meta_query(&server->meta, &renewal->op, &query);
 }
 
 /* ---- heartbeats ---- */
@@ -408,7 +440,7 @@ static void on_call(struct rpc_channel *channel, struct rpc_call *call)
         on_join(server, call);
         return;
     case RPC_CLUSTER_RENEW:
-        rpc_call_finish(call, renew(server, call));
+        on_renew(server, call);
         return;
     case RPC_NODE_HEARTBEAT:
         rpc_call_finish(call, beat(server, call));

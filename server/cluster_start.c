@@ -191,16 +191,16 @@ const server_step *cluster_steps(enum server_command command)
     static const server_step init[] = { step_probe, server_step_executors, cluster_init, step_init_voter, NULL };
     static const server_step metadata[] = {
         step_probe, server_step_executors, step_out_loop, cluster_identity_start, step_voter, step_voter_register, step_map,
-        server_step_session, step_port, server_step_admin, NULL,
+        server_step_session, cluster_renew_start, step_port, server_step_admin, NULL,
     };
     static const server_step storage_node[] = {
         step_probe, server_step_executors, step_out_loop, cluster_identity_start, step_disks, server_step_node, server_step_scrubs,
-        step_voter_client, step_port, step_heartbeat, NULL,
+        step_voter_client, step_port, cluster_renew_start, step_heartbeat, NULL,
     };
     static const server_step gateway[] = {
         server_step_tls, step_probe, server_step_executors, step_out_loop, cluster_identity_start, step_voter_client, step_map,
-        server_step_session, step_heartbeat, server_step_loops, server_step_gateway, server_step_admin, server_step_front,
-        NULL,
+        server_step_session, cluster_renew_start, step_heartbeat, server_step_loops, server_step_gateway, server_step_admin,
+        server_step_front, NULL,
     };
     switch (command) {
     case SERVER_CLUSTER_INIT:
@@ -251,6 +251,7 @@ void cluster_stop_port(struct server *server)
     struct cluster *cluster = server->cluster;
     struct waiter waiter;
     cluster_heartbeat_stop(server);
+    cluster_renew_stop(server);
     if (cluster->port != NULL) {
         waiter_init(&waiter);
         rpc_server_stop(cluster->port, PORT_GRACE_MS, on_ended, &waiter);

@@ -1,6 +1,7 @@
 /* What /metrics and `cairn status` say of the composition: disks, metadata, repair; S3 counters are the gateway's. */
 #include "common/base/buffer.h"
 #include "common/base/mem.h"
+#include "server/cluster.h"
 #include "server/server.h"
 #include "server/server_background.h"
 #include "server/server_steps.h"
@@ -198,6 +199,10 @@ void server_metrics_write(struct server *server, struct enc *text)
         disks_write(server, view, text);
         metadata_write(server, text);
         stored_write(view, text);
+    }
+    if (server->cluster != NULL) {
+        single(text, "cairn_certificate_expiry_seconds", "gauge", "When this process's certificate ends, seconds since 1970.",
+               (uint64_t)atomic_load(&server->cluster->certificate_end_s));
     }
     data_write(server, text);
     mem_free(view);

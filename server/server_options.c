@@ -10,6 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define CERTIFICATE_LIFE_S_MIN 10
+#define CERTIFICATE_LIFE_S_MAX (365ul * 86400)
+
 typedef enum errc (*option_apply)(struct server_options *options, const char *value, struct error *e);
 
 struct option_row {
@@ -270,6 +273,20 @@ static enum errc apply_help(struct server_options *options, const char *value, s
     return ERRC_OK;
 }
 
+/* 30s, 12h, 90d. */
+static enum errc apply_certificate_life(struct server_options *options, const char *value, struct error *e)
+{
+    char *end;
+    unsigned long number = value[0] >= '0' && value[0] <= '9' ? strtoul(value, &end, 10) : 0;
+    unsigned long unit = number == 0 ? 0 : *end == 's' ? 1 : *end == 'm' ? 60 : *end == 'h' ? 3600 : *end == 'd' ? 86400 : 0;
+    if (unit == 0 || end[1] != '\0' || number > CERTIFICATE_LIFE_S_MAX || number * unit < CERTIFICATE_LIFE_S_MIN ||
+        number * unit > CERTIFICATE_LIFE_S_MAX) {
+        return error_set(e, ERRC_INVALID, "'%s' is not a duration between 10s and 365d", value);
+    }
+    options->certificate_life_s = (uint32_t)(number * unit);
+    return ERRC_OK;
+}
+
 #define ALL SERVER_ALL
 #define FRONT (SERVER_ALL | SERVER_GATEWAY)
 #define ROLES (SERVER_METADATA | SERVER_STORAGE_NODE | SERVER_GATEWAY)
@@ -284,6 +301,9 @@ static const struct option_row rows[] = {
     { ROLES, "join", "ADDR:PORT,...", "metadata voters to ask; needed once, together with --token", apply_join },
     { ROLES, "token", "TOKEN", "from 'cairn token create'; used once, then the certificate serves", apply_token },
     { ROLES | SERVER_CLUSTER_INIT, "name", "NAME", "shown in lists (default: role and id)", apply_name },
+    { SERVER_METADATA, "certificate-life", "DURATION", "how long certificates live that it issues from now on (default 90d,\n"
+                                                       "at least 10s); they are renewed when a third is left",
+      apply_certificate_life },
     { SERVER_STORAGE_NODE, "zone", "NAME", "failure domain: no more than m shards of an extent in one zone", apply_zone },
     { SERVER_STORAGE_NODE, "rack", "NAME", "failure domain within the zone", apply_rack },
     { FRONT, "s3-listen", "ADDR:PORT", "where S3 is served (default 127.0.0.1:9000)", apply_s3_listen },

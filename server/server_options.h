@@ -38,6 +38,7 @@ struct server_options {
     unsigned join_count;
     const char *token;
     const char *zone, *rack, *name;  /* empty: not given */
+    uint32_t certificate_life_s;     /* of what a voter issues; 0: not given */
     /* of all */
     struct server_address s3_listen;
     struct server_address admin_listen;

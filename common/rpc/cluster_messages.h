@@ -47,7 +47,8 @@ struct cluster_join_reply {
     struct cluster_voter voters[CLUSTER_VOTERS_MAX];
 };
 
-/* [CLUSTER_RENEW] a new key, signed for the identity that the caller's certificate names. */
+/* [CLUSTER_RENEW] a new certificate for the same key and the identity that the caller's certificate names. DENIED: another
+ * key, or a node that was removed. */
 struct cluster_renew {
     struct slice csr;
 };

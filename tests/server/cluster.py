@@ -12,10 +12,12 @@ import json
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 
 from server_world import S3, equal, has, run_cases, true
 from server import free_ports
@@ -31,10 +33,11 @@ def pattern(name, size):
 
 
 class Cluster:
-    def __init__(self, nodes=6, disks=2, gateways=2):
+    def __init__(self, nodes=6, disks=2, gateways=2, life=""):
         self.folder = tempfile.mkdtemp(prefix="cairn-cluster-")
         try:
-            self.shown = json.loads(self.tool("up", "--json", "--nodes", nodes, "--disks", disks, "--gateways", gateways))
+            self.shown = json.loads(self.tool("up", "--json", "--nodes", nodes, "--disks", disks, "--gateways", gateways,
+                                              "--certificate-life", life))
         except BaseException:
             self.close()
             raise
@@ -88,6 +91,14 @@ class Cluster:
             true(time.monotonic() < until, f"not {count} disks are online after 30 s: {disks}")
             time.sleep(0.2)
 
+    def state(self):
+        with open(os.path.join(self.folder, "c", "cluster.json"), encoding="utf-8") as file:
+            return json.load(file)
+
+    def state_write(self, state):
+        with open(os.path.join(self.folder, "c", "cluster.json"), "w", encoding="utf-8") as file:
+            json.dump(state, file)
+
     def log(self, name):
         with open(os.path.join(self.folder, "c", name, "log"), encoding="utf-8", errors="replace") as file:
             return file.read()
@@ -121,6 +132,72 @@ def check(cluster, prefix):
         for size in SIZES:
             got = s3.get("bucket", f"{prefix}{size}")
             true(got.status == 200 and got.body == pattern(prefix, size), f"get {prefix}{size} of gateway {gateway}: {got}")
+
+
+LIFE_S = 20
+
+
+def certificates_are_renewed_under_traffic(_world):
+    with_cluster(renewals, nodes=3, disks=1, gateways=1, life=f"{LIFE_S}s")
+
+
+def certificate_ends(cluster):
+    """Seconds since 1970, by process."""
+    ends = {}
+    for process in cluster.state()["processes"]:
+        text = subprocess.run(["openssl", "x509", "-noout", "-enddate", "-in", os.path.join(process["data"], "node.pem")],
+                              capture_output=True, text=True, timeout=10, check=True).stdout
+        ends[process["name"]] = ssl.cert_time_to_seconds(text.strip().partition("=")[2])
+    return ends
+
+
+def renewals(cluster):
+    s3 = cluster.s3()
+    equal(s3.make_bucket("bucket").status, 200, "make bucket")
+    before = certificate_ends(cluster)
+    true(all(end - time.time() <= LIFE_S for end in before.values()), f"longer lives than asked for: {before}")
+    until = time.monotonic() + 2.5 * LIFE_S
+    calls = 0
+    while time.monotonic() < until:
+        name, size = f"t{calls}", SIZES[calls % 5]
+        put = s3.put("bucket", name, pattern(name, size))
+        equal(put.status, 200, f"put {name} of {size}: {put.body}")
+        got = s3.get("bucket", name)
+        true(got.status == 200 and got.body == pattern(name, size), f"get {name} of {size}: {got.status}")
+        calls += 1
+        time.sleep(0.02)
+    after = certificate_ends(cluster)
+    for name, end in before.items():
+        true(end < time.time() < after[name], f"{name}: the certificate ended at {end}, the next one at {after[name]}")
+        true(cluster.log(name).count("certificate_renewed") >= 2, f"{name}: renewed less than twice")
+        equal(cluster.log(name).count("certificate_not_renewed"), 0, f"{name}: failed renewals")
+    admin = cluster.state()["processes"][-1]["admin"]
+    with urllib.request.urlopen(f"http://{admin}/metrics", timeout=10) as answer:
+        line = [one for one in answer.read().decode().splitlines() if one.startswith("cairn_certificate_expiry_seconds ")]
+    true(len(line) == 1 and time.time() < float(line[0].split()[1]) <= time.time() + LIFE_S, f"metric: {line}")
+    # All are down until their certificates have ended: the voter issues its own, the others need a new token and keep all.
+    processes = cluster.state()["processes"]
+    for process in reversed(processes):
+        cluster.tool("stop", process["name"])
+    time.sleep(max(1, max(certificate_ends(cluster).values()) + 2 - time.time()))
+    cluster.tool("start", "voter1")
+    nodes = [node["id"] for node in json.loads(cluster.cli("node", "list", "--json"))["nodes"]]
+    gateway = processes[-1]
+    refused = subprocess.run([BINARY, "gateway", "--data", gateway["data"], "--s3-listen", gateway["listen"], "--admin-listen",
+                              gateway["admin"]], capture_output=True, text=True, timeout=60, check=False)
+    equal(refused.returncode, 1, "a gateway whose certificate has ended")
+    has(refused.stderr, ["ended", "--token", "cairn token create"], "a gateway whose certificate has ended")
+    state = cluster.state()
+    for process in state["processes"][1:]:
+        process["joined"] = False  # so that it is started with a token
+    cluster.state_write(state)
+    for process in processes[1:]:
+        cluster.tool("start", process["name"])
+    cluster.await_disks(3)
+    for number in range(0, calls, 10):
+        name, size = f"t{number}", SIZES[number % 5]
+        true(cluster.s3().get("bucket", name).body == pattern(name, size), f"get {name} after joining again")
+    equal([node["id"] for node in json.loads(cluster.cli("node", "list", "--json"))["nodes"]], nodes, "the same nodes as before")
 
 
 def nodes_gateways_and_the_voter_are_lost(_world):
@@ -350,7 +427,7 @@ def a_cluster_is_made_once(_world):
 
 
 CASES = {case.__name__: case for case in (a_cluster_is_made_once, who_may_join, a_node_joins_anew_with_its_disks,
-                                             nodes_gateways_and_the_voter_are_lost)}
+                                             certificates_are_renewed_under_traffic, nodes_gateways_and_the_voter_are_lost)}
 
 if __name__ == "__main__":
     if not os.access(BINARY, os.X_OK):

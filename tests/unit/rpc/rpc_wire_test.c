@@ -420,6 +420,59 @@ static void renewal(void **state)
     close_all();
 }
 
+#define SWAP_CALLS 2000
+#define SWAP_FLIGHT 32 /* calls under way at once */
+#define SWAP_EVERY 250
+
+static void swap(struct tls_context *context, enum cluster_role role, uint8_t node)
+{
+    struct certificate_identity identity = { world.ca.cluster, wire_node(node), (uint8_t)role, 0, 0 };
+    char *key = NULL;
+    char *request = NULL;
+    char *pem = NULL;
+    identity.not_after_s = (int64_t)(env_wall_ms(env_real()) / 1000) + 100;
+    assert_int_equal(certificate_key_create(&key, NULL), ERRC_OK);
+    assert_int_equal(certificate_request_create(key, identity.node, &request, NULL), ERRC_OK);
+    assert_int_equal(certificate_issue(world.ca.pem, world.ca.key, request, &identity, &pem, NULL), ERRC_OK);
+    const struct tls_material material = { world.ca.pem, pem, key };
+    assert_int_equal(tls_context_reload(context, &material, NULL), ERRC_OK);
+    certificate_key_free(key);
+    mem_free(request);
+    mem_free(pem);
+}
+
+/* Client and server get new certificates in turns while calls are under way: none fails. */
+static void certificates_are_swapped_under_traffic(void **state)
+{
+    (void)state;
+    open_with(NULL, NULL);
+    struct wire_call *calls = mem_zalloc(SWAP_CALLS * sizeof(*calls));
+    struct buffer *payload = payload_of(100000, 3);
+    for (unsigned i = 0; i < SWAP_CALLS + SWAP_FLIGHT; i++) {
+        if (i >= SWAP_FLIGHT) {
+            struct wire_call *done = &calls[i - SWAP_FLIGHT];
+            assert_int_equal(wire_call_wait(done), ERRC_OK);
+            rpc_call_release(&done->call);
+        }
+        if (i < SWAP_CALLS && i % SWAP_EVERY == SWAP_EVERY - 1) {
+            swap(i / SWAP_EVERY % 2 == 0 ? tls : world.server_tls, i / SWAP_EVERY % 2 == 0 ? ROLE_GATEWAY : ROLE_STORAGE_NODE,
+                 i / SWAP_EVERY % 2 == 0 ? 7 : 1);
+        }
+        if (i < SWAP_CALLS) {
+            calls[i].call.payloads[0] = i % 4 == 0 ? payload : NULL;
+            calls[i].call.payload_count = i % 4 == 0 ? 1 : 0;
+            wire_call_start(&calls[i], &world, client, i % 4 == 0 ? RPC_NODE_SHARD_PUT : RPC_NODE_SHARD_STAT, "e", 60000);
+        }
+    }
+    struct rpc_client_status status;
+    rpc_client_status(client, &status);
+    assert_int_equal(status.repeats, 0); /* no connection was lost either */
+    assert_true(status.connects >= 2 * (SWAP_CALLS / SWAP_EVERY / 2)); /* both lanes, at each swap of the client's */
+    buffer_unref(payload);
+    mem_free(calls);
+    close_all();
+}
+
 static void idle_connections_end(void **state)
 {
     (void)state;
@@ -443,7 +496,8 @@ int main(void)
         cmocka_unit_test(one_call),       cmocka_unit_test(many_calls),           cmocka_unit_test(too_large),
         cmocka_unit_test(backpressure),   cmocka_unit_test(slow_reader),          cmocka_unit_test(server_total),
         cmocka_unit_test(client_queue),   cmocka_unit_test(small_before_bulk),    cmocka_unit_test(graceful_stop),
-        cmocka_unit_test(destroy_cancels), cmocka_unit_test(renewal),             cmocka_unit_test(idle_connections_end),
+        cmocka_unit_test(destroy_cancels), cmocka_unit_test(renewal),             cmocka_unit_test(certificates_are_swapped_under_traffic),
+        cmocka_unit_test(idle_connections_end),
         cmocka_unit_test(order_is_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
