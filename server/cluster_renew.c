@@ -22,7 +22,7 @@
 #define LOOK_MS 3600000u /* at most, between two looks: the wall clock may be set */
 #define RETRY_MS_MIN 1000u
 #define RETRY_MS_MAX 3600000u
-#define ASK_TIMEOUT_NS UINT64_C(15000000000)
+#define ASK_TIMEOUT_NS UINT64_C(5000000000) /* a stop waits for it */
 
 struct cluster_renewal {
     struct server *server;
