@@ -2,6 +2,7 @@
 
 #include "server/server_lifecycle.h"
 #include "server/server_options.h"
+#include "server/service_notify.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -50,32 +51,43 @@ static void signals_serve(struct server *server, const sigset_t *set)
     }
 }
 
+/* From start to stop; the options are good. */
+static int serve(const struct server_options *options)
+{
+    sigset_t set;
+    struct error e = ERROR_INIT;
+    (void)umask(077); /* what RocksDB makes has no mode of our choice: names of objects stand in it */
+    file_limit_raise();
+    signals_block(&set);
+    struct server *server = NULL;
+    if (server_start(options, &server, &e) != ERRC_OK) {
+        (void)fprintf(stderr, "cairn %s: %s\n", server_command_name(options->command), e.text);
+        return EXIT_FAILED;
+    }
+    if (options->command != SERVER_CLUSTER_INIT) {
+        service_notify("READY=1");
+        signals_serve(server, &set);
+        service_notify("STOPPING=1");
+    }
+    return server_stop(server) == ERRC_OK ? 0 : EXIT_FAILED;
+}
+
 static int command_run(enum server_command command, int argc, char **argv)
 {
     struct server_options options;
     struct error e = ERROR_INIT;
     const char *name = server_command_name(command);
+    int status = 0;
     if (server_options_parse(command, argc, argv, &options, &e) != ERRC_OK) {
         (void)fprintf(stderr, "cairn %s: %s\nTry 'cairn %s --help'.\n", name, e.text, name);
-        return EXIT_USAGE;
-    }
-    if (options.help) {
+        status = EXIT_USAGE;
+    } else if (options.help) {
         server_options_help(command);
-        return 0;
+    } else {
+        status = serve(&options);
     }
-    sigset_t set;
-    (void)umask(077); /* what RocksDB makes has no mode of our choice: names of objects stand in it */
-    file_limit_raise();
-    signals_block(&set);
-    struct server *server = NULL;
-    if (server_start(&options, &server, &e) != ERRC_OK) {
-        (void)fprintf(stderr, "cairn %s: %s\n", name, e.text);
-        return EXIT_FAILED;
-    }
-    if (command != SERVER_CLUSTER_INIT) {
-        signals_serve(server, &set);
-    }
-    return server_stop(server) == ERRC_OK ? 0 : EXIT_FAILED;
+    server_options_close(&options);
+    return status;
 }
 
 int server_run(int argc, char **argv)

@@ -2,10 +2,12 @@
 
 #include "common/base/assert.h"
 #include "common/base/extent.h"
+#include "common/base/mem.h"
 #include "common/rpc/cluster_messages.h"
 #include "common/rpc/metadata_messages.h"
 
 #include <arpa/inet.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,13 +17,20 @@
 
 typedef enum errc (*option_apply)(struct server_options *options, const char *value, struct error *e);
 
+/* Where a row may stand. */
+enum option_place { ANYWHERE, COMMAND_LINE, FILE_ONLY };
+
 struct option_row {
     unsigned commands;    /* enum server_command, or-ed */
     const char *name;
     const char *argument; /* NULL: a switch */
     const char *help;     /* NULL: not shown, for tools/bench only */
     option_apply apply;
+    enum option_place place;
+    size_t list_count;    /* of a list: where its count stands in server_options; 0: one value */
 };
+#define ONE ANYWHERE, 0
+#define LIST(field) ANYWHERE, offsetof(struct server_options, field)
 
 enum errc server_address_parse(const char *text, struct server_address *ret_address, struct error *e)
 {
@@ -108,6 +117,56 @@ static enum errc apply_token(struct server_options *options, const char *value, 
 {
     (void)e;
     options->token = value;
+    options->token_file = NULL;
+    return ERRC_OK;
+}
+
+/* Read when everything is known: a flag may name another. */
+static enum errc apply_token_file(struct server_options *options, const char *value, struct error *e)
+{
+    if (*value == '\0') {
+        return error_set(e, ERRC_INVALID, "the path is empty");
+    }
+    options->token = NULL;
+    options->token_file = value;
+    return ERRC_OK;
+}
+
+static enum errc apply_config(struct server_options *options, const char *value, struct error *e)
+{
+    if (*value == '\0') {
+        return error_set(e, ERRC_INVALID, "the path is empty");
+    }
+    options->config = value;
+    return ERRC_OK;
+}
+
+static enum errc apply_dir(struct server_options *options, const char *value, struct error *e)
+{
+    if (*value == '\0') {
+        return error_set(e, ERRC_INVALID, "the path is empty");
+    }
+    if (options->dir_count == SERVER_DIRS_MAX) {
+        return error_set(e, ERRC_INVALID, "at most %d directories", SERVER_DIRS_MAX);
+    }
+    options->dirs[options->dir_count++] = value;
+    return ERRC_OK;
+}
+
+/* NULL is a flag without "=VALUE". */
+static enum errc switch_parse(const char *value, bool *ret, struct error *e)
+{
+    static const char *const words[][2] = { { "yes", "no" }, { "true", "false" }, { "on", "off" } };
+    for (size_t i = 0; value != NULL && i < sizeof(words) / sizeof(words[0]); i++) {
+        if (strcmp(value, words[i][0]) == 0 || strcmp(value, words[i][1]) == 0) {
+            *ret = strcmp(value, words[i][0]) == 0;
+            return ERRC_OK;
+        }
+    }
+    if (value != NULL) {
+        return error_set(e, ERRC_INVALID, "'%s' is not yes or no", value);
+    }
+    *ret = true;
     return ERRC_OK;
 }
 
@@ -184,10 +243,7 @@ static enum errc apply_region(struct server_options *options, const char *value,
 
 static enum errc apply_any_region(struct server_options *options, const char *value, struct error *e)
 {
-    (void)value;
-    (void)e;
-    options->any_region = true;
-    return ERRC_OK;
+    return switch_parse(value, &options->any_region, e);
 }
 
 static enum errc apply_domain(struct server_options *options, const char *value, struct error *e)
@@ -259,10 +315,7 @@ static enum errc apply_small_classes(struct server_options *options, const char 
 
 static enum errc apply_metrics_auth(struct server_options *options, const char *value, struct error *e)
 {
-    (void)value;
-    (void)e;
-    options->metrics_auth = true;
-    return ERRC_OK;
+    return switch_parse(value, &options->metrics_auth, e);
 }
 
 static enum errc apply_help(struct server_options *options, const char *value, struct error *e)
@@ -295,33 +348,39 @@ static enum errc apply_certificate_life(struct server_options *options, const ch
 
 static const struct option_row rows[] = {
     { ROLES | SERVER_CLUSTER_INIT, "data", "DIR", "identity, certificate and key of this process; of a voter also its log\n"
-                                                  "and state", apply_data },
-    { PORTS, "listen", "ADDR:PORT", "where the other processes of the cluster reach this one", apply_listen },
-    { PORTS, "advertise", "ADDR:PORT", "what they are told, if it differs from --listen", apply_advertise },
-    { ROLES, "join", "ADDR:PORT,...", "metadata voters to ask; needed once, together with --token", apply_join },
-    { ROLES, "token", "TOKEN", "from 'cairn token create'; used once, then the certificate serves", apply_token },
-    { ROLES | SERVER_CLUSTER_INIT, "name", "NAME", "shown in lists (default: role and id)", apply_name },
+                                                  "and state", apply_data, ONE },
+    { PORTS, "listen", "ADDR:PORT", "where the other processes of the cluster reach this one", apply_listen, ONE },
+    { PORTS, "advertise", "ADDR:PORT", "what they are told, if it differs from --listen", apply_advertise, ONE },
+    { ROLES, "join", "ADDR:PORT,...", "metadata voters to ask; needed once, together with a token", apply_join, LIST(join_count) },
+    { ROLES, "token", "TOKEN", "from 'cairn token create'; used once, then the certificate serves.\n"
+                               "Other users of the machine see command lines; better:", apply_token, ONE },
+    { ROLES, "token-file", "FILE", "a file that holds the token; it may be gone once it was used", apply_token_file, ONE },
+    { ROLES | SERVER_CLUSTER_INIT, "name", "NAME", "shown in lists (default: role and id)", apply_name, ONE },
     { SERVER_METADATA, "certificate-life", "DURATION", "how long certificates live that it issues from now on (default 90d,\n"
                                                        "at least 10s); they are renewed when a third is left",
-      apply_certificate_life },
-    { SERVER_STORAGE_NODE, "zone", "NAME", "failure domain: no more than m shards of an extent in one zone", apply_zone },
-    { SERVER_STORAGE_NODE, "rack", "NAME", "failure domain within the zone", apply_rack },
-    { FRONT, "s3-listen", "ADDR:PORT", "where S3 is served (default 127.0.0.1:9000)", apply_s3_listen },
-    { ADMIN, "admin-listen", "ADDR:PORT", "admin, health and metrics (default 127.0.0.1:9001)", apply_admin_listen },
+      apply_certificate_life, ONE },
+    { SERVER_STORAGE_NODE, "zone", "NAME", "failure domain: no more than m shards of an extent in one zone", apply_zone, ONE },
+    { SERVER_STORAGE_NODE, "rack", "NAME", "failure domain within the zone", apply_rack, ONE },
+    { FRONT, "s3-listen", "ADDR:PORT", "where S3 is served (default 127.0.0.1:9000)", apply_s3_listen, ONE },
+    { ADMIN, "admin-listen", "ADDR:PORT", "admin, health and metrics (default 127.0.0.1:9001)", apply_admin_listen, ONE },
     { ALL | SERVER_CLUSTER_INIT, "erasure", "K+M",
       "K data and M parity shards; any M disks may be lost. Recorded at\n"
-      "the first start; given later, it holds for new buckets only", apply_erasure },
-    { FRONT, "region", "NAME", "region that signatures must name (default us-east-1)", apply_region },
-    { FRONT, "any-region", NULL, "accept signatures for every region", apply_any_region },
-    { FRONT, "domain", "NAME", "base domain for virtual-hosted buckets; may be repeated", apply_domain },
-    { FRONT, "tls-cert", "FILE", "serve https on both ports: certificate chain, PEM (reloaded on SIGHUP)", apply_tls_cert },
-    { FRONT, "tls-key", "FILE", "its private key, PEM", apply_tls_key },
+      "the first start; given later, it holds for new buckets only", apply_erasure, ONE },
+    { FRONT, "region", "NAME", "region that signatures must name (default us-east-1)", apply_region, ONE },
+    { FRONT, "any-region", NULL, "accept signatures for every region", apply_any_region, ONE },
+    { FRONT, "domain", "NAME", "base domain for virtual-hosted buckets; may be repeated", apply_domain, LIST(domain_count) },
+    { FRONT, "tls-cert", "FILE", "serve https on both ports: certificate chain, PEM (reloaded on SIGHUP)", apply_tls_cert, ONE },
+    { FRONT, "tls-key", "FILE", "its private key, PEM", apply_tls_key, ONE },
     { ALL, "start-without", "DIR", "start although half or more of the known directories are missing,\n"
-                                   "naming each missing one; may be repeated", apply_start_without },
-    { FRONT, "threads", "N", "event loops that serve S3 (default: one for each core)", apply_threads },
-    { ADMIN, "metrics-auth", NULL, "want signed requests for /metrics too", apply_metrics_auth },
-    { ALL, "small-classes", "INLINE:COPIES", NULL, apply_small_classes },
-    { ALL | ROLES | SERVER_CLUSTER_INIT, "help", NULL, "print this text", apply_help },
+                                   "naming each missing one; may be repeated", apply_start_without,
+      LIST(start_without_count) },
+    { FRONT, "threads", "N", "event loops that serve S3 (default: one for each core)", apply_threads, ONE },
+    { ADMIN, "metrics-auth", NULL, "want signed requests for /metrics too", apply_metrics_auth, ONE },
+    { ALL, "small-classes", "INLINE:COPIES", NULL, apply_small_classes, ONE },
+    { ALL | SERVER_STORAGE_NODE, "dir", "DIR", NULL, apply_dir, FILE_ONLY, offsetof(struct server_options, dir_count) },
+    { ALL | ROLES | SERVER_CLUSTER_INIT, "config", "FILE", "take what is not given here from this file (man cairn-config)", apply_config,
+      COMMAND_LINE, 0 },
+    { ALL | ROLES | SERVER_CLUSTER_INIT, "help", NULL, "print this text", apply_help, COMMAND_LINE, 0 },
 };
 #define ROW_COUNT (sizeof(rows) / sizeof(rows[0]))
 
@@ -335,8 +394,9 @@ static const struct option_row *row_find(enum server_command command, const char
     return NULL;
 }
 
-/* One "--name", "--name value" or "--name=value"; *at is moved behind it. */
-static enum errc option_parse(int argc, char **argv, int *at, struct server_options *options, struct error *e)
+/* One "--name", "--name value" or "--name=value", found but not applied; *at is moved behind it. */
+static enum errc flag_parse(enum server_command command, int argc, char **argv, int *at, const struct option_row **ret_row,
+                            const char **ret_value, struct error *e)
 {
     const char *text = argv[(*at)++];
     if (strcmp(text, "-h") == 0) {
@@ -344,12 +404,12 @@ static enum errc option_parse(int argc, char **argv, int *at, struct server_opti
     }
     const char *equals = strchr(text, '=');
     size_t name_len = equals != NULL ? (size_t)(equals - text) : strlen(text);
-    const struct option_row *row = name_len > 2 && text[1] == '-' ? row_find(options->command, text + 2, name_len - 2) : NULL;
-    if (row == NULL) {
+    const struct option_row *row = name_len > 2 && text[1] == '-' ? row_find(command, text + 2, name_len - 2) : NULL;
+    if (row == NULL || row->place == FILE_ONLY) {
         return error_set(e, ERRC_INVALID, "unknown option '%s'", text);
     }
     const char *value = equals != NULL ? equals + 1 : NULL;
-    if (row->argument == NULL && value != NULL) {
+    if (row->argument == NULL && value != NULL && row->place == COMMAND_LINE) {
         return error_set(e, ERRC_INVALID, "--%s takes no value", row->name);
     }
     if (row->argument != NULL && value == NULL) {
@@ -358,8 +418,121 @@ static enum errc option_parse(int argc, char **argv, int *at, struct server_opti
         }
         value = argv[(*at)++];
     }
-    enum errc rc = row->apply(options, value, e);
-    return rc == ERRC_OK ? rc : error_wrap(e, "--%s", row->name);
+    *ret_row = row;
+    *ret_value = value;
+    return ERRC_OK;
+}
+
+/* What stands nearer to the command line replaces a list as it replaces a value: the first of a level empties it. */
+static enum errc row_apply(const struct option_row *row, const char *value, bool seen[], struct server_options *options,
+                           struct error *e)
+{
+    if (row->list_count != 0 && !seen[row - rows]) {
+        *(unsigned *)(void *)((char *)options + row->list_count) = 0;
+    }
+    seen[row - rows] = true;
+    return row->apply(options, value, e);
+}
+
+/* Flags and DIRs. */
+static enum errc line_apply(int argc, char **argv, struct server_options *options, struct error *e)
+{
+    bool seen[ROW_COUNT] = { false };
+    bool only_dirs = false, dirs_seen = false;
+    enum errc rc = ERRC_OK;
+    for (int at = 1; rc == ERRC_OK && at < argc;) {
+        const char *text = argv[at];
+        if (!only_dirs && strcmp(text, "--") == 0) {
+            only_dirs = true;
+            at++;
+        } else if (!only_dirs && text[0] == '-') {
+            const struct option_row *row = NULL;
+            const char *value = NULL;
+            rc = flag_parse(options->command, argc, argv, &at, &row, &value, e);
+            if (rc == ERRC_OK && row_apply(row, value, seen, options, e) != ERRC_OK) {
+                rc = error_wrap(e, "--%s", row->name);
+            }
+        } else {
+            options->dir_count = dirs_seen ? options->dir_count : 0;
+            dirs_seen = true;
+            rc = apply_dir(options, argv[at++], e);
+        }
+    }
+    return rc;
+}
+
+struct section {
+    const char *name;
+    unsigned commands; /* whose keys may stand in it */
+};
+
+/* `cairn cluster init` makes the first voter, and reads its section. */
+static const struct section sections[] = {
+    { "common", ALL | ROLES | SERVER_CLUSTER_INIT },
+    { "server", ALL },
+    { "metadata", SERVER_METADATA | SERVER_CLUSTER_INIT },
+    { "storage-node", SERVER_STORAGE_NODE },
+    { "gateway", SERVER_GATEWAY },
+};
+#define SECTION_COUNT (sizeof(sections) / sizeof(sections[0]))
+
+static const struct section *section_find(const char *name)
+{
+    for (size_t i = 0; i < SECTION_COUNT; i++) {
+        if (strcmp(sections[i].name, name) == 0) {
+            return &sections[i];
+        }
+    }
+    return NULL;
+}
+
+/* A key of this section, for whichever command: rows of one name differ by command only. */
+static const struct option_row *key_find(const struct section *section, enum server_command command, const char *key)
+{
+    const struct option_row *row = row_find(command, key, strlen(key));
+    for (unsigned bit = SERVER_ALL; row == NULL && bit <= SERVER_CLUSTER_INIT; bit <<= 1) {
+        row = (section->commands & bit) != 0 ? row_find((enum server_command)bit, key, strlen(key)) : NULL;
+    }
+    return row != NULL && row->place != COMMAND_LINE && (row->commands & section->commands) != 0 ? row : NULL;
+}
+
+static enum errc entry_apply(const struct section *section, const struct option_entry *entry, bool seen[],
+                             struct server_options *options, struct error *e)
+{
+    const struct option_row *row = key_find(section, options->command, entry->key);
+    if (row == NULL) {
+        return error_set(e, ERRC_INVALID, "%s:%u: unknown key '%s' in [%s]", options->config, entry->line, entry->key,
+                         section->name);
+    }
+    if (row->list_count == 0 && seen[row - rows]) {
+        return error_set(e, ERRC_INVALID, "%s:%u: '%s' stands in [%s] before", options->config, entry->line, entry->key,
+                         section->name);
+    }
+    if ((row->commands & options->command) == 0) {
+        return ERRC_OK; /* of another role that shares the section */
+    }
+    enum errc rc = row_apply(row, entry->value, seen, options, e);
+    return rc == ERRC_OK ? rc : error_wrap(e, "%s:%u: %s", options->config, entry->line, entry->key);
+}
+
+/* [common] first, then the section of the command, wherever they stand. Sections of other roles are not looked into. */
+static enum errc file_apply(struct server_options *options, struct error *e)
+{
+    const struct option_file *file = &options->file;
+    enum errc rc = ERRC_OK;
+    for (unsigned pass = 0; pass < 2; pass++) {
+        bool seen[ROW_COUNT] = { false };
+        for (unsigned i = 0; rc == ERRC_OK && i < file->count; i++) {
+            const struct option_entry *entry = &file->entries[i];
+            const struct section *section = section_find(entry->section);
+            if (section == NULL) {
+                rc = error_set(e, ERRC_INVALID, "%s:%u: unknown section [%s]", options->config, entry->line, entry->section);
+            } else if (entry->key != NULL && (section->commands & options->command) != 0 && (section == sections) == (pass == 0)) {
+                rc = entry_apply(section, entry, seen, options, e);
+            }
+        }
+    }
+    return rc;
 }
 
 /* What a command cannot do without. */
@@ -383,42 +556,74 @@ static enum errc options_check(const struct server_options *options, struct erro
     if (listens && options->listen.port == 0) {
         return error_set(e, ERRC_INVALID, "--listen ADDR:PORT is needed, with a port other than 0");
     }
-    if (joins && (options->token == NULL) != (options->join_count == 0)) {
-        return error_set(e, ERRC_INVALID, "--join and --token go together");
+    if (joins && (options->token != NULL || options->token_file != NULL) && options->join_count == 0) {
+        return error_set(e, ERRC_INVALID, "a token goes together with --join: who is to be asked?");
     }
     return ERRC_OK;
 }
 
-enum errc server_options_parse(enum server_command command, int argc, char **argv, struct server_options *ret_options,
-                               struct error *e)
+static struct server_options options_default(enum server_command command)
 {
-    struct server_options options = {
+    return (struct server_options){
         .command = command,
         .s3_listen = { "127.0.0.1", 9000 },
         .admin_listen = { "127.0.0.1", 9001 },
         .region = "us-east-1",
         .zone = "", .rack = "", .name = "",
     };
-    bool only_dirs = false;
-    for (int at = 1; at < argc;) {
-        const char *text = argv[at];
-        if (!only_dirs && strcmp(text, "--") == 0) {
-            only_dirs = true;
-            at++;
-        } else if (!only_dirs && text[0] == '-') {
-            enum errc rc = option_parse(argc, argv, &at, &options, e);
-            if (rc != ERRC_OK) {
-                return rc;
-            }
-        } else if (options.dir_count == SERVER_DIRS_MAX) {
-            return error_set(e, ERRC_INVALID, "at most %d directories", SERVER_DIRS_MAX);
-        } else {
-            options.dirs[options.dir_count++] = argv[at++];
+}
+
+/* The line is taken apart twice: for --config and --help, then over what the file said. */
+static enum errc options_read(int argc, char **argv, struct server_options *options, struct error *e)
+{
+    struct server_options first = options_default(options->command);
+    enum errc rc = line_apply(argc, argv, &first, e);
+    options->help = first.help;
+    if (rc != ERRC_OK || first.help) {
+        return rc;
+    }
+    options->config = first.config;
+    if (first.config != NULL) {
+        rc = option_file_open(first.config, &options->file, e);
+        rc = rc == ERRC_OK ? file_apply(options, e) : rc;
+    }
+    rc = rc == ERRC_OK ? line_apply(argc, argv, options, e) : rc;
+    rc = rc == ERRC_OK ? options_check(options, e) : rc;
+    if (rc == ERRC_OK && options->token_file != NULL) {
+        rc = option_secret_read(options->token_file, &options->token_text, e);
+        options->token = options->token_text;
+        rc = rc == ERRC_OK ? rc : error_wrap(e, "token-file");
+    }
+    return rc;
+}
+
+enum errc server_options_parse(enum server_command command, int argc, char **argv, struct server_options *ret_options,
+                               struct error *e)
+{
+    *ret_options = options_default(command);
+    return options_read(argc, argv, ret_options, e);
+}
+
+void server_options_close(struct server_options *options)
+{
+    option_file_close(&options->file);
+    if (options->token_text != NULL) {
+        mem_wipe(options->token_text, strlen(options->token_text));
+    }
+    mem_free(options->token_text);
+    options->token_text = NULL;
+}
+
+const char *server_options_key(enum server_command command, unsigned nth, const char **ret_argument)
+{
+    for (size_t i = 0; i < ROW_COUNT; i++) {
+        bool shown = rows[i].help != NULL || rows[i].place == FILE_ONLY;
+        if (shown && rows[i].place != COMMAND_LINE && (rows[i].commands & command) != 0 && nth-- == 0) {
+            *ret_argument = rows[i].argument;
+            return rows[i].name;
         }
     }
-    enum errc rc = options.help ? ERRC_OK : options_check(&options, e);
-    *ret_options = options;
-    return rc;
+    return NULL;
 }
 
 void server_erasure_default(unsigned dir_count, uint8_t *ret_k, uint8_t *ret_m)
@@ -480,15 +685,15 @@ static const struct command_text texts[] = {
       "  CAIRN_ROOT_ACCESS_KEY, CAIRN_ROOT_SECRET_KEY\n"
       "                            root credentials; generated and printed once where absent\n" },
     { SERVER_METADATA, "metadata",
-      "Usage: cairn metadata --data DIR --listen ADDR:PORT [--join ADDR:PORT,... --token TOKEN] [OPTION]...\n"
+      "Usage: cairn metadata --data DIR --listen ADDR:PORT [--join ADDR:PORT,... --token-file FILE] [OPTION]...\n"
       "Run a voter of the metadata service. The first one is made by 'cairn cluster init'. Options:\n",
       "\nSignals: SIGTERM, SIGINT stop it in order, exit 0.\n" },
     { SERVER_STORAGE_NODE, "storage-node",
-      "Usage: cairn storage-node --data DIR --listen ADDR:PORT [--join ADDR:PORT,... --token TOKEN] [OPTION]... DISK...\n"
+      "Usage: cairn storage-node --data DIR --listen ADDR:PORT [--join ADDR:PORT,... --token-file FILE] [OPTION]... DISK...\n"
       "Keep shards on the given directories, each of them a disk. Options:\n",
       "\nSignals: SIGTERM, SIGINT stop it in order, exit 0.\n" },
     { SERVER_GATEWAY, "gateway",
-      "Usage: cairn gateway --data DIR [--join ADDR:PORT,... --token TOKEN] [OPTION]...\n"
+      "Usage: cairn gateway --data DIR [--join ADDR:PORT,... --token-file FILE] [OPTION]...\n"
       "Serve S3 from a cluster. A gateway keeps no data; run as many as you like. Options:\n",
       "\nSignals: SIGTERM, SIGINT finish the requests under way, then exit 0; SIGHUP reloads TLS files.\n" },
 };

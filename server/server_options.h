@@ -1,11 +1,13 @@
 /*
- * server_options - the command lines of `cairn server` and of the roles of a cluster: one table that parses them and
- * prints their help. A row says which commands take it.
+ * server_options - the command lines and the configuration file of `cairn server` and of the roles of a cluster: one table
+ * that parses them and prints their help. A row says which commands take it, and is a key of the configuration file too
+ * (docs/CONFIGURATION.md).
  */
 #ifndef SERVER_SERVER_OPTIONS_H
 #define SERVER_SERVER_OPTIONS_H
 
 #include "common/base/error.h"
+#include "server/option_file.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -37,6 +39,7 @@ struct server_options {
     struct server_address join[SERVER_JOIN_MAX]; /* voters to ask */
     unsigned join_count;
     const char *token;
+    const char *token_file;          /* where it was to be found; token is NULL if the file is gone */
     const char *zone, *rack, *name;  /* empty: not given */
     uint32_t certificate_life_s;     /* of what a voter issues; 0: not given */
     /* of all */
@@ -58,12 +61,21 @@ struct server_options {
     uint32_t copies_bytes_max;       /* objects up to here are 1+m whole copies */
     const char *dirs[SERVER_DIRS_MAX]; /* of SERVER_ALL and SERVER_STORAGE_NODE */
     unsigned dir_count;
+    const char *config;              /* NULL: none */
     bool help;
+    struct option_file file;         /* owned, as is the next: texts above point into them */
+    char *token_text;
 };
 
-/* Borrows argv, whose first text is the command's last word. ERRC_INVALID with a text for a person. */
+/* Borrows argv, whose first text is the command's last word. ERRC_INVALID with a text for a person, that begins with
+ * FILE:LINE where a file is at fault. What it gives wants server_options_close(), also after an error. */
 MUST_CHECK enum errc server_options_parse(enum server_command command, int argc, char **argv,
                                           struct server_options *ret_options, struct error *e);
+void server_options_close(struct server_options *options);
+
+/* The nth (from 0) key that a command's section of the configuration file takes; NULL: there are no more. `ret_argument` is
+ * NULL for a switch. Keys for measurements are left out. */
+const char *server_options_key(enum server_command command, unsigned nth, const char **ret_argument);
 void server_options_help(enum server_command command);
 const char *server_command_name(enum server_command command); /* "server", "storage-node", ... */
 

@@ -8,6 +8,7 @@ CAIRN_BINARY names another binary, CAIRN_TEST_KEEP=1 keeps the files.
 """
 import os
 import shutil
+import socket
 import stat
 import struct
 
@@ -418,6 +419,55 @@ def refused_command_lines(world):
     has(run.stdout, ["--s3-listen", "--erasure", "CAIRN_ROOT_ACCESS_KEY", "8+4"], "--help")
 
 
+def config_file(world, text):
+    path = os.path.join(world.base, "cairn.ini")
+    with open(path, "w") as f:
+        f.write(text)
+    return path
+
+
+def configuration_is_refused_by_line(world):
+    dirs = world.dirs(1)
+    for text, line, word in (("[server]\n\nthread = 2\n", 3, "unknown key 'thread'"),
+                             ("# all\n[common]\nthreads = 300\n", 3, "threads: '300'"),
+                             ("[servers]\n", 1, "unknown section"), ("[server]\nregion\n", 2, "KEY = VALUE"),
+                             ("[server]\ns3-listen = :1\ns3-listen = :2\n", 3, "before")):
+        path = config_file(world, text)
+        world.refused(dirs, [f"cairn server: {path}:{line}: ", word], "--config", path, code=2)
+    world.refused(dirs, ["no-such.ini", "No such file"], "--config", "no-such.ini", code=2)
+    equal(world.cairn("server", "--config", config_file(world, "[server]\n")).returncode, 2, "no directory")
+
+
+def configuration_and_flags(world):
+    """The file gives the directories and the code; a flag wins; the section of another role is not looked into."""
+    dirs = world.dirs(3)
+    lines = "".join(f"dir = {path}\n" for path in dirs)
+    path = config_file(world, f"[gateway]\nnonsense = 1\nthreads = 0\n[server]\n{lines}erasure = 1+1\nregion = eu-7\n")
+    up = world.up([], "--config", path)
+    equal(up.status()["erasure"], "1+1", "code")
+    true(up.s3().make_bucket("bucket").status in (400, 403), "a signature for us-east-1 is accepted")
+    equal(up.stop(), 0, "exit status")
+    up = world.up([], "--config", path, "--region", "us-east-1")
+    put_some(up, "other")
+    equal(up.stop(), 0, "exit status")
+    check_some(world.up([dirs[2], dirs[0], dirs[1]], "--config", path, "--region=us-east-1"), "other")
+
+
+def service_manager_is_told(world):
+    """READY=1 when it serves, STOPPING=1 when it no longer does."""
+    name = os.path.join(world.base, "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+        told.bind(name)
+        told.settimeout(60)
+        up = world.spawn(world.dirs(1), env={"NOTIFY_SOCKET": name})
+        equal(told.recv(100), b"READY=1", "state")
+        up.wait()
+        equal(up.http("/readyz")[0], 200, "ready")
+        equal(up.stop(), 0, "exit status")
+        equal(told.recv(100), b"STOPPING=1", "state")
+    world.refused(world.dirs(1, first=9), ["--nonsense"], "--nonsense", code=2, env={"NOTIFY_SOCKET": name})
+
+
 def bad_tls_files(world):
     dirs = world.dirs(1)
     world.refused(dirs, ["no-such-cert"], "--tls-cert", "no-such-cert", "--tls-key", "no-such-key")
@@ -432,7 +482,7 @@ def many_open_files(world):
 
 CASES = {name: value for name, value in list(globals().items())
          if callable(value) and getattr(value, "__module__", "") == "__main__" and
-         name not in ("body_of", "put_some", "check_some", "crc32c", "newer_superblock")}
+         name not in ("body_of", "put_some", "check_some", "crc32c", "newer_superblock", "config_file")}
 
 if __name__ == "__main__":
     run_cases("start_rules", CASES)
