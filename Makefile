@@ -4,10 +4,11 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 DISKS := ./data/disk{1..6}
 ROUNDS ?= 200
+SECONDS ?= 3600
 MINUTES ?= 10
 TARGET ?= all
 
-.PHONY: help install build serve cluster test unit check asan tsan fuzz clients durability chaos bench clean
+.PHONY: help install build serve cluster test unit check asan tsan fuzz clients durability soak chaos bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -49,8 +50,11 @@ clients: build ## real S3 clients against a server of their own
 durability: build ## kill -9, lost disks, full disks, flipped bits, failed system calls: the short run
 	@tests/durability/run_durability.py
 
-chaos: build ## the long run of the same: ROUNDS=200 kills
+soak: build ## the long run of the same: ROUNDS=200 kills
 	@tests/durability/run_durability.py --kill-rounds $(ROUNDS) --long
+
+chaos: build ## a cluster under load while it is broken on purpose: SECONDS=3600, one hour
+	@tests/chaos/run_chaos.py --seconds $(SECONDS)
 
 bench: build ## measure, and write docs/PERFORMANCE.md
 	@tools/bench/run_bench.py
