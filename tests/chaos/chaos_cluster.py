@@ -6,8 +6,8 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
-import types
 
 from link_proxy import LinkProxy, listener
 
@@ -26,13 +26,22 @@ local_cluster = _local_cluster()
 BINARY = local_cluster.BINARY
 
 
+def _options(*words):
+    """As the command line of deploy/local-cluster would have them."""
+    kept, sys.argv = sys.argv, ["local-cluster", "up", *[str(word) for word in words]]
+    try:
+        return local_cluster.arguments()
+    finally:
+        sys.argv = kept
+
+
 class ChaosCluster(local_cluster.Cluster):
     """Others reach a voter and a storage node through the proxy: `listen` is its own port, `advertise` the proxy's."""
 
     def __init__(self, folder, voters, nodes, disks, gateways):
         super().__init__(folder)
         self.children, self.meant = {}, {}  # name: Popen; name: should it run?
-        self.create(types.SimpleNamespace(voters=voters, nodes=nodes, disks=disks, gateways=gateways, zones=3, erasure=""))
+        self.create(_options("--voters", voters, "--nodes", nodes, "--disks", disks, "--gateways", gateways))
         targets = {}
         for process in self.state["processes"]:
             if process["role"] != "gateway":

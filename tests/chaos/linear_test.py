@@ -4,9 +4,11 @@
     tests/chaos/linear_test.py [CASE...]
 """
 import itertools
+import json
 import os
 import random
 import sys
+import tempfile
 import time
 
 sys.dont_write_bytecode = True
@@ -14,6 +16,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(os.path.dirname(HERE), "clients", "lib")]
 
 from counter import Counter, equal, true  # noqa: E402
+import history  # noqa: E402
 import linear  # noqa: E402
 from linear import ABSENT, OK, UNKNOWN_VERDICT, VIOLATION, op  # noqa: E402
 
@@ -264,7 +267,28 @@ def a_violation_is_shortened():
     true(len(least) <= 4, f"shortened to\n{linear.text(least)}")
 
 
-CASES = [registers, deletes, unknown_writes, conditional_writes, sets, small_histories_by_force, long_histories,
+def files_of_workers():
+    """A lawful record passes; each spoilt one is found, and shown."""
+    def line(key, kind, value, seen, call, back):
+        return {"key": key, "kind": kind, "value": value, "seen": seen, "call": call, "back": back, "who": "w0 g1"}
+    lawful = [line("r-0-0", "put", "w0.1.0", "done", 0, 1), line("r-0-0", "get", None, "w0.1.0", 2, 3),
+              line("c-0-0", "create", "w0.2.0", "done", 0, 1), line("c-0-0", "swap", ["w0.2.0", "w0.3.0"], "done", 2, 3),
+              line("s-0/a", "put", "w0.4.0", "done", 0, 1), line("s-0/", "list", None, ["s-0/a"], 2, 3),
+              line("r-0-1", "put", "w0.5.0", None, 4, None)]
+    spoilt = [("r-0-0", line("r-0-0", "get", None, None, 4, 5)), ("c-0-0", line("c-0-0", "get", None, "w0.2.0", 4, 5)),
+              ("s-0/a", line("s-0/", "list", None, [], 4, 5)), ("s-0/b", line("s-0/", "list", None, ["s-0/a", "s-0/b"], 4, 5)),
+              ("r-0-1", {"key": "r-0-1", "odd": "wrong bytes", "call": 6})]
+    for wanted, more in [(None, None)] + spoilt:
+        with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as file:
+            file.write("".join(json.dumps(one) + "\n" for one in lawful + ([more] if more else [])))
+            file.flush()
+            keys, listings, odd, _ = history.read([file.name])
+        found = odd + history.check(keys, listings, 5)
+        equal([(one.verdict, one.key) for one in found], [(VIOLATION, wanted)] if wanted else [], "findings")
+        true(all(history.shown(one).startswith(f"VIOLATION {wanted}") for one in found), "what is shown")
+
+
+CASES = [files_of_workers, registers, deletes, unknown_writes, conditional_writes, sets, small_histories_by_force, long_histories,
          a_search_that_takes_too_long_is_unknown, a_violation_is_shortened]
 
 if __name__ == "__main__":
