@@ -8,7 +8,7 @@ SECONDS ?= 3600
 MINUTES ?= 10
 TARGET ?= all
 
-.PHONY: help install build serve cluster test unit check asan tsan fuzz clients durability soak chaos bench clean
+.PHONY: help install build serve cluster test unit check asan tsan fuzz clients durability soak chaos bench deb clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -58,6 +58,9 @@ chaos: build ## a cluster under load while it is broken on purpose: SECONDS=3600
 
 bench: build ## measure, and write docs/PERFORMANCE.md
 	@tools/bench/run_bench.py
+
+deb: build ## a Debian package in build/deb
+	@tools/package_deb.sh
 
 clean: ## remove what was built; ./data stays
 	@rm -rf build

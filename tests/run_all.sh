@@ -41,6 +41,7 @@ build_release() {
 suite build build_release
 suite check tools/check/run_checks.sh
 suite packages tests/tools/backports_source_test.sh
+suite package tests/tools/package_test.py
 suite unit tests/run_unit.sh asan
 suite threads tests/run_unit.sh tsan
 suite linear tests/chaos/linear_test.py
