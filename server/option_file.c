@@ -42,11 +42,12 @@ static enum errc line_parse(struct option_file *file, char *text, unsigned line,
     }
     if (*text == '[') {
         size_t len = strlen(text);
-        if (len < 3 || text[len - 1] != ']') {
+        bool closed = text[len - 1] == ']';
+        text[len - 1] = '\0';
+        *section = closed ? blanks_cut(text + 1) : "";
+        if (**section == '\0') {
             return line_refuse(file, line, "a section is written [NAME]", e);
         }
-        text[len - 1] = '\0';
-        *section = blanks_cut(text + 1);
         return entry_add(file, (struct option_entry){ .section = *section, .line = line }, e);
     }
     char *equals = strchr(text, '=');

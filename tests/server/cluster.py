@@ -337,6 +337,36 @@ def joins(cluster):
         true(b"HTTP" not in answer, f"plain text was answered: {answer}")
 
 
+def a_gateway_joins_by_its_file(_world):
+    """All from the configuration: the token's file is needed once, and no command line has the token."""
+    with_cluster(joins_by_file, nodes=3, disks=2, gateways=1)
+
+
+def joins_by_file(cluster):
+    ports = [str(port) for port in free_ports(2)]
+    config, secret, data = (os.path.join(cluster.folder, name) for name in ("cairn.ini", "token", "by-file"))
+    with open(config, "w", encoding="utf-8") as f:
+        f.write(f"[common]\njoin = {cluster.voter}\n[gateway]\ndata = {data}\ntoken-file = {secret}\n"
+                f"s3-listen = 127.0.0.1:{ports[0]}\nadmin-listen = 127.0.0.1:{ports[1]}\n[metadata]\nanother = role\n")
+    argv = [BINARY, "gateway", "--config", config]
+    refused = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    equal(refused.returncode, 1, f"without the token's file: {refused.stderr}")
+    has(refused.stderr, [data, "has not joined"], "without the token's file")
+    with open(secret, "w", encoding="utf-8") as f:
+        f.write(json.loads(cluster.cli("token", "create", "--role", "gateway", "--json"))["token"] + "\n")
+    for _ in range(2):
+        process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        try:
+            has(process.stdout.readline(), "runs", "the gateway")
+            with open(f"/proc/{process.pid}/cmdline", encoding="utf-8") as f:
+                true("cairn-token" not in f.read(), "the token is on the command line")
+        finally:
+            process.terminate()
+            equal(process.wait(60), 0, "exit status")
+        if os.path.exists(secret):
+            os.remove(secret)
+
+
 def a_node_joins_anew_with_its_disks(_world):
     with_cluster(joins_anew, nodes=3, disks=2, gateways=1)
 
@@ -426,8 +456,9 @@ def a_cluster_is_made_once(_world):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-CASES = {case.__name__: case for case in (a_cluster_is_made_once, who_may_join, a_node_joins_anew_with_its_disks,
-                                             certificates_are_renewed_under_traffic, nodes_gateways_and_the_voter_are_lost)}
+CASES = {case.__name__: case for case in (a_cluster_is_made_once, who_may_join, a_gateway_joins_by_its_file,
+                                             a_node_joins_anew_with_its_disks, certificates_are_renewed_under_traffic,
+                                             nodes_gateways_and_the_voter_are_lost)}
 
 if __name__ == "__main__":
     if not os.access(BINARY, os.X_OK):

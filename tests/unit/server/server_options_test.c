@@ -117,6 +117,8 @@ static void wrong_lines_are_named(void **state)
     refused_at(SERVER_ALL, "[server]\n= d\n", 2, "KEY = VALUE");
     refused_at(SERVER_ALL, "dir = /d\n", 1, "section");
     refused_at(SERVER_ALL, "[server\n", 1, "[NAME]");
+    refused_at(SERVER_ALL, "[\n", 1, "[NAME]");
+    refused_at(SERVER_ALL, "[ ]\n", 1, "[NAME]");
     refused_at(SERVER_ALL, "[server]\ndir =\n", 2, "empty");
     refused_at(SERVER_ALL, "[server]\nany-region = maybe\n", 2, "yes or no");
     refused_at(SERVER_ALL, "[server]\nhelp = yes\n", 2, "'help'");
