@@ -335,7 +335,7 @@ enum errc cluster_identity_start(struct server *server, struct error *e)
         return error_set(e, ERRC_INVALID,
                          server->options.command == SERVER_METADATA
                              ? "'%s' has not joined a cluster: 'cairn cluster init' makes one, --join and --token join one"
-                             : "'%s' has not joined a cluster: give --join and --token", data);
+                             : "'%s' has not joined a cluster: give --join and --token or a --token-file that exists", data);
     }
     if (rc == ERRC_NOT_FOUND) {
         rc = join(server, e);
