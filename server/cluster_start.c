@@ -10,11 +10,14 @@
 #include "server/server_disks.h"
 #include "server/server_steps.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #define CALL_TIMEOUT_MS 30000
 #define PORT_GRACE_MS 10000
+#define ANSWER_ARENA_BYTES (4u << 20)
 #define CLASS_K_DEFAULT 4
 #define CLASS_M_DEFAULT 2
 
@@ -81,6 +84,41 @@ static enum errc step_voter_client(struct server *server, struct error *e)
     cluster->voter = rpc_client_create(&config);
     metadata_client_init(&server->meta, rpc_client_channel(cluster->voter), server->env, CALL_TIMEOUT_MS);
     return ERRC_OK;
+}
+
+/* SIGTERM or SIGINT within a second; they are blocked in every thread. */
+static bool told_to_end(void)
+{
+    sigset_t set;
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGTERM);
+    (void)sigaddset(&set, SIGINT);
+    const struct timespec second = { .tv_sec = 1 };
+    return sigtimedwait(&set, NULL, &second) > 0;
+}
+
+/* A gateway that starts while no voter answers waits for one: it would only be started again and again. */
+static enum errc step_voter_await(struct server *server, struct error *e)
+{
+    const struct meta_query query = { .type = META_QRY_CLUSTER };
+    for (bool said = false;; said = true) {
+        struct arena arena;
+        struct meta_op op;
+        struct error story = ERROR_INIT;
+        arena_init(&arena, ANSWER_ARENA_BYTES);
+        enum errc rc = wait_query(&server->meta, server->completions, &arena, &op, &query, &story);
+        meta_op_release(&op);
+        arena_done(&arena);
+        if (rc != ERRC_UNAVAILABLE && rc != ERRC_TIMEOUT) {
+            return rc == ERRC_OK ? rc : error_set(e, rc, "%s", story.text);
+        }
+        if (!said) {
+            LOG_WARN(log_event("waits_for_metadata"), log_error_of(&story));
+        }
+        if (told_to_end()) {
+            return error_set(e, ERRC_CANCELED, "stopped before the metadata service answered: %s", story.text);
+        }
+    }
 }
 
 static enum errc step_map(struct server *server, struct error *e)
@@ -198,9 +236,9 @@ const server_step *cluster_steps(enum server_command command)
         step_voter_client, step_port, cluster_renew_start, step_heartbeat, NULL,
     };
     static const server_step gateway[] = {
-        server_step_tls, step_probe, server_step_executors, step_out_loop, cluster_identity_start, step_voter_client, step_map,
-        server_step_session, cluster_renew_start, step_heartbeat, server_step_loops, server_step_gateway, server_step_admin,
-        server_step_front, NULL,
+        server_step_tls, step_probe, server_step_executors, step_out_loop, cluster_identity_start, step_voter_client,
+        step_voter_await, step_map, server_step_session, cluster_renew_start, step_heartbeat, server_step_loops,
+        server_step_gateway, server_step_admin, server_step_front, NULL,
     };
     switch (command) {
     case SERVER_CLUSTER_INIT:

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+import urllib.request
 
 from server_world import S3, equal, has, run_cases, true
 from server import free_ports
@@ -72,6 +73,28 @@ class Cluster:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
         equal(done.returncode, expect, f"{role}: {done.stderr}")
         return done.stderr
+
+    def process(self, name):
+        with open(os.path.join(self.folder, "c", "cluster.json"), encoding="utf-8") as file:
+            return [p for p in json.load(file)["processes"] if p["name"] == name][0]
+
+    def spawn(self, name):
+        """A gateway that has joined, started by hand."""
+        process = self.process(name)
+        argv = [BINARY, "gateway", "--data", process["data"], "--name", name, "--s3-listen", process["listen"],
+                "--admin-listen", process["admin"]]
+        return subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def ready(self, name):
+        address = self.process(name)["admin"]
+        until = time.monotonic() + 30
+        while time.monotonic() < until:
+            try:
+                with urllib.request.urlopen(f"http://{address}/readyz", timeout=2) as reply:
+                    return reply.status == 200
+            except OSError:
+                time.sleep(0.1)
+        return False
 
     def await_whole(self):
         until = time.monotonic() + STRENGTH_S
@@ -233,7 +256,18 @@ def losses(cluster):
     cluster.tool("kill", "voter1")
     equal(cluster.s3().get("bucket", "a100").status, 503, "get without a voter")
     equal(cluster.s3().get("bucket", "never-there").status, 503, "get of nothing without a voter")
-    cluster.tool("start", "voter1")
+    # A gateway that starts meanwhile waits for one.
+    cluster.tool("kill", "gateway2")
+    gateway = cluster.spawn("gateway2")
+    try:
+        time.sleep(3)
+        true(gateway.poll() is None, "a gateway ended because no voter answered")
+        cluster.tool("start", "voter1")
+        equal(cluster.ready("gateway2"), True, "ready with the voter")
+    finally:
+        gateway.terminate()
+        equal(gateway.wait(60), 0, "end of the gateway")
+    cluster.tool("start", "gateway2")
     until = time.monotonic() + 30
     while cluster.s3().get("bucket", "a100").status != 200:
         true(time.monotonic() < until, "no answer 30 s after the voter's return")
