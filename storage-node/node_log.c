@@ -158,6 +158,9 @@ enum errc log_index_commit(struct node_disk *disk, struct error *e)
     disk->kv->vt->batch_put(log->batch, index_key_slice(&key), enc_slice(&log->value2));
     enum errc rc = disk->kv->vt->write(disk->kv, log->batch, e);
     disk->kv->vt->batch_clear(log->batch);
+    /* No room either is a fault: the frame is durable and counted, and a later batch would step over what this one
+     * lost. Out of service, the next start replays the frame. */
+    rc = rc == ERRC_NO_SPACE ? ERRC_IO : rc;
     return disk_fault(disk, rc, e, FAULT_INDEX);
 }
 
