@@ -167,8 +167,10 @@ enum errc machine_query(struct machine *m, struct slice query, bool cached_only,
     struct meta_query decoded;
     arena_init(&arena, MACHINE_ARENA_BYTES);
     enum errc rc = meta_query_decode(query, &arena, &decoded);
-    if (rc != ERRC_OK) {
-        return error_set(e, rc, "metadata query: %s", errc_text(rc));
+    if (rc != ERRC_OK) { /* the caller's fault: CORRUPT would say that the store is damaged */
+        arena_done(&arena);
+        rc = rc == ERRC_CORRUPT ? ERRC_INVALID : rc;
+        return error_set(e, rc, "malformed metadata query: %s", errc_text(rc));
     }
     read_fn read = read_of(decoded.type);
     if (read == NULL) {

@@ -90,6 +90,24 @@ static enum s3_error listing_markers(const struct s3_request *request, struct s3
     }
 }
 
+/* Longer than a key, none of them can match or lie between keys. */
+static enum s3_error listing_lengths(const struct s3_list_params *params, struct s3_error_info *err)
+{
+    const struct {
+        const char *name;
+        struct slice value;
+    } texts[] = { { "prefix", params->prefix },
+                  { "delimiter", params->delimiter },
+                  { "marker", params->marker },
+                  { "start-after", params->start_after } };
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        if (texts[i].value.len > S3_KEY_BYTES_MAX) {
+            return s3_fail_argument(err, "Longer than a key may be", texts[i].name, texts[i].value);
+        }
+    }
+    return S3_ERROR_NONE;
+}
+
 enum s3_error s3_list_params_read(const struct s3_request *request, struct s3_list_params *ret,
                                   struct s3_error_info *err)
 {
@@ -104,6 +122,9 @@ enum s3_error s3_list_params_read(const struct s3_request *request, struct s3_li
     }
     if (code == S3_ERROR_NONE) {
         code = listing_markers(request, &params, err);
+    }
+    if (code == S3_ERROR_NONE) {
+        code = listing_lengths(&params, err);
     }
     if (code == S3_ERROR_NONE) {
         *ret = params;

@@ -276,8 +276,11 @@ def ranges_and_numbers(t):
         target = f"/{B}" + ("/good" if "part" in query else "")
         t.refused(t.s3.request("GET", target, query), code, 400)
     for query in ("max-keys=-1", "max-keys=abc", "encoding-type=base64", "list-type=2&continuation-token=zz",
-                  "list-type=2&continuation-token="):
+                  "list-type=2&continuation-token=", "prefix=" + "a" * 1025, "list-type=2&start-after=" + "a" * 1025,
+                  "delimiter=" + "a" * 1025, "marker=" + "a" * 1025, "uploads&key-marker=" + "a" * 1025,
+                  "versions&prefix=" + "a" * 1025):
         t.refused(t.s3.request("GET", f"/{B}", query), "InvalidArgument", 400)
+    equal(t.s3.request("GET", f"/{B}", "prefix=" + "a" * 1024).status, 200, "a prefix as long as a key")
     t.refused(t.s3.request("PUT", f"/{B}/x", "partNumber=1&uploadId=none", b"x"), "NoSuchUpload", 404)
     for source, code, status in (("", "InvalidArgument", 400), ("noslash", "InvalidArgument", 400),
                                  (f"{B}/none", "NoSuchKey", 404)):
