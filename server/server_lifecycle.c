@@ -639,7 +639,6 @@ static void stop_listeners(struct server *server)
         waiter_init(&waiter);
         http_front_drain(server->front, DRAIN_MS, on_ended, &waiter);
         (void)waiter_wait(&waiter);
-        http_front_destroy(server->front);
     }
     if (server->admin != NULL) {
         struct admin_close close = { .admin = server->admin };
@@ -647,6 +646,9 @@ static void stop_listeners(struct server *server)
         wait_run(loop_executor(server->admin_loop), admin_close_there, &close);
         (void)waiter_wait(&close.waiter);
         wait_run(loop_executor(server->admin_loop), admin_destroy_there, server->admin);
+    }
+    if (server->front != NULL) { /* /metrics asks it to the last */
+        http_front_destroy(server->front);
     }
 }
 

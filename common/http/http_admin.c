@@ -399,6 +399,11 @@ void http_admin_close(struct http_admin *admin, void (*on_closed)(void *data), v
     admin->closing = true;
     admin->on_closed = on_closed;
     admin->on_closed_data = data;
+    if (admin->fd < 0) { /* its port could not be had: nothing of it is on the loop */
+        admin->closed.run = on_closed_task;
+        executor_post(loop_executor(admin->loop), &admin->closed);
+        return;
+    }
     list_for_each(node, &admin->conns) {
         const struct admin_conn *conn = container_of(node, struct admin_conn, node);
         (void)shutdown(h2o_socket_get_fd(conn->sock), SHUT_RD); /* h2o sees the end where it waits for a request */
