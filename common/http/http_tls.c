@@ -31,6 +31,16 @@ static int select_alpn(SSL *ssl, const unsigned char **ret, unsigned char *ret_l
     return SSL_TLSEXT_ERR_OK;
 }
 
+/* An encrypted key is refused: nobody is there to type. */
+static int no_passphrase(char *buffer, int capacity, int writing, void *data)
+{
+    (void)buffer;
+    (void)capacity;
+    (void)writing;
+    (void)data;
+    return 0;
+}
+
 static enum errc tls_error(struct error *e, const char *what, const char *path)
 {
     char reason[160];
@@ -49,6 +59,7 @@ static enum errc tls_load(const struct http_tls *tls, SSL_CTX **ret_ctx, struct 
     (void)SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_IGNORE_UNEXPECTED_EOF);
     (void)SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS); /* idle connections stay small */
     SSL_CTX_set_alpn_select_cb(ctx, select_alpn, NULL);
+    SSL_CTX_set_default_passwd_cb(ctx, no_passphrase);
     enum errc rc = ERRC_OK;
     if (SSL_CTX_use_certificate_chain_file(ctx, tls->cert_path) != 1) {
         rc = tls_error(e, "cannot use the certificate", tls->cert_path);

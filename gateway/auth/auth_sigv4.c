@@ -106,7 +106,7 @@ void auth_key_cache_get(struct auth_key_cache *cache, struct slice access_key, s
     if (!is_hit) {
         auth_signing_key(secret, day, region, service, wanted.key);
         *slot = wanted;
-        mem_wipe(&wanted, sizeof(wanted));
     }
     memcpy(ret_key, slot->key, SHA256_BYTES);
+    mem_wipe(&wanted, sizeof(wanted));
 }
