@@ -52,20 +52,10 @@ int64_t cluster_renew_due(const struct certificate_identity *held, uint8_t rando
     return held->not_after_s - third + third * random / 1024;
 }
 
-static const struct meta_node *node_find(const struct meta_cluster_reply *map, struct node_id node)
-{
-    for (uint32_t i = 0; i < map->node_count; i++) {
-        if (node_id_equal(map->nodes[i].id, node)) {
-            return &map->nodes[i];
-        }
-    }
-    return NULL;
-}
-
 enum errc cluster_renew_allowed(const struct meta_cluster_reply *map, struct node_id id, uint8_t role,
                                 const uint8_t key_hash[SHA256_BYTES], struct error *e)
 {
-    const struct meta_node *node = node_find(map, id);
+    const struct meta_node *node = meta_cluster_node(map, id);
     if (memcmp(id.bytes, key_hash, ID_BYTES) != 0) { /* hashes of what is public */
         return error_set(e, ERRC_DENIED, "the key is not that of the caller's certificate");
     }

@@ -101,16 +101,6 @@ static enum errc propose(struct server *server, const struct meta_command *comma
     return rc;
 }
 
-static const struct meta_node *node_find(const struct meta_cluster_reply *map, struct node_id id)
-{
-    for (uint32_t i = 0; i < map->node_count; i++) {
-        if (node_id_equal(map->nodes[i].id, id)) {
-            return &map->nodes[i];
-        }
-    }
-    return NULL;
-}
-
 static const struct meta_disk *disk_find(const struct meta_cluster_reply *map, struct disk_id id)
 {
     for (uint32_t i = 0; i < map->disk_count; i++) {
@@ -208,7 +198,7 @@ static unsigned nodes_take_in(struct server *server, const struct meta_cluster_r
     struct cluster_heard heard;
     unsigned put = 0;
     for (unsigned i = 0; heard_copy(server->cluster, i, &heard); i++) {
-        const struct meta_node *node = node_find(map, heard.node);
+        const struct meta_node *node = meta_cluster_node(map, heard.node);
         if (node != NULL && heard.role == ROLE_STORAGE_NODE && heard.disks.len > 0 &&
             node_disk_status_reply_decode(enc_slice(&heard.disks), disks) == ERRC_OK) {
             address_follow(server, node, &heard);

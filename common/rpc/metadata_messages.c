@@ -409,6 +409,16 @@ uint8_t meta_repair_rank(const struct extent *extent)
     return gone > extent->code.m ? 255 : (uint8_t)(extent->code.m - gone);
 }
 
+const struct meta_node *meta_cluster_node(const struct meta_cluster_reply *map, struct node_id id)
+{
+    for (uint32_t i = 0; i < map->node_count; i++) {
+        if (node_id_equal(map->nodes[i].id, id)) {
+            return &map->nodes[i];
+        }
+    }
+    return NULL;
+}
+
 bool meta_extent_smaller(const struct extent *extent)
 {
     const struct extent_code *code = &extent->code;

@@ -202,12 +202,8 @@ static struct spread_place place_of(const struct meta_cluster_reply *reply, uint
 /* A node that the map does not list is one of before nodes were listed: it takes data. */
 static bool node_takes(const struct meta_cluster_reply *reply, struct node_id id)
 {
-    for (uint32_t i = 0; i < reply->node_count; i++) {
-        if (node_id_equal(reply->nodes[i].id, id)) {
-            return reply->nodes[i].state == META_NODE_IN;
-        }
-    }
-    return true;
+    const struct meta_node *node = meta_cluster_node(reply, id);
+    return node == NULL || node->state == META_NODE_IN;
 }
 
 static void disk_install(struct cluster_map *map, const struct meta_cluster_reply *reply, uint32_t index)
