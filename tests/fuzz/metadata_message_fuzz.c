@@ -56,7 +56,7 @@ static void series_run(struct slice input)
         input = slice_skip(input, 2 + len);
         if ((head & 0x8000u) != 0) {
             rc = machine_query(machine, bytes, false, &reply, &e);
-            ASSERT(rc == ERRC_OK || rc == ERRC_CORRUPT || rc == ERRC_FORMAT || rc == ERRC_LIMIT);
+            ASSERT(rc == ERRC_OK || rc == ERRC_INVALID || rc == ERRC_FORMAT || rc == ERRC_LIMIT);
         } else if (machine_check(bytes, &e) == ERRC_OK) {
             rc = machine_apply(machine, step, 0, bytes, &reply, &e);
             ASSERT(rc == ERRC_OK);
