@@ -2,6 +2,9 @@
 
 #include "common/base/assert.h"
 #include "common/base/mem.h"
+#include "server/folder_make.h"
+#include "server/leftovers.h"
+#include "server/lock_file.h"
 #include "storage-node/superblock.h"
 
 #include <limits.h>
@@ -9,37 +12,6 @@
 #include <string.h>
 
 #define LOCK_NAME "lock"
-
-/* What an unfinished first start may have left, and the file system itself: everything that is written before the
- * superblock. Segments and index are made after it. */
-static const char *const own_names[] = { LOCK_NAME,  "credentials", "credentials.new",
-                                         "disk.new", "metadata",    "lost+found" };
-
-struct names_seen {
-    unsigned foreign;
-    unsigned own;   /* beside the lock and lost+found */
-    bool stored;    /* it has segments */
-    char first_foreign[64];
-};
-
-static void name_visit(void *data, const char *name)
-{
-    struct names_seen *seen = data;
-    for (size_t i = 0; i < sizeof(own_names) / sizeof(own_names[0]); i++) {
-        if (strcmp(name, own_names[i]) == 0) {
-            bool counts = strcmp(name, LOCK_NAME) != 0 && strcmp(name, "lost+found") != 0;
-            seen->own += counts ? 1 : 0;
-            return;
-        }
-    }
-    seen->stored = seen->stored || strcmp(name, "segments") == 0;
-    if (seen->foreign++ == 0) {
-        size_t len = strlen(name);
-        len = len < sizeof(seen->first_foreign) ? len : sizeof(seen->first_foreign) - 1;
-        memcpy(seen->first_foreign, name, len);
-        seen->first_foreign[len] = '\0';
-    }
-}
 
 /* An absolute path also for a DIR that is not there yet: its parent must be. */
 static char *path_resolve(const char *path)
@@ -71,29 +43,18 @@ static char *path_resolve(const char *path)
 static enum errc dir_lock(struct env *env, struct data_dir *dir, struct error *e)
 {
     struct env_stat stat;
-    struct env_stat held;
-    char *path = mem_format("%s/" LOCK_NAME, dir->path);
-    bool there = env->vt->stat_path(env, path, &stat, NULL) == ERRC_OK;
-    if (dir->lock != NULL && there && env->vt->stat_file(env, dir->lock, &held, NULL) == ERRC_OK &&
-        held.inode == stat.inode && held.device == stat.device) {
-        mem_free(path);
+    if (dir->lock != NULL && lock_file_is(env, dir->path, dir->lock)) {
         return ERRC_OK; /* held by this process already */
     }
     if (dir->lock != NULL) {
         env->vt->close(env, dir->lock); /* of a folder that is no longer there */
         dir->lock = NULL;
     }
-    enum errc rc = env->vt->open(env, path, ENV_OPEN_CREATE, &dir->lock, e);
-    dir->lock_made = rc == ERRC_OK && !there;
-    if (rc == ERRC_OK) {
-        rc = env->vt->lock(env, dir->lock, NULL);
-        if (rc != ERRC_OK) {
-            env->vt->close(env, dir->lock);
-            dir->lock = NULL;
-            rc = error_set(e, ERRC_CONFLICT, "'%s' is in use by another server", dir->path);
-        }
-    }
+    char *path = mem_format("%s/" LOCK_NAME, dir->path);
+    bool there = env->vt->stat_path(env, path, &stat, NULL) == ERRC_OK;
     mem_free(path);
+    enum errc rc = lock_file_take(env, dir->path, "another server", &dir->lock, e);
+    dir->lock_made = rc == ERRC_OK && !there;
     return rc;
 }
 
@@ -106,23 +67,23 @@ static void dir_unreadable(struct data_dir *dir, const struct error *why)
 /* No superblock: empty, unfinished, or somebody's else. */
 static enum errc dir_inspect_unformatted(struct env *env, struct data_dir *dir, struct error *e)
 {
-    struct names_seen seen = { 0 };
+    struct leftovers found;
     struct error why = ERROR_INIT;
-    if (env->vt->list(env, dir->path, name_visit, &seen, &why) != ERRC_OK) {
+    if (leftovers_look(env, dir->path, &found, &why) != ERRC_OK) {
         dir_unreadable(dir, &why);
         return ERRC_OK;
     }
-    if (seen.stored) {
+    if (found.stored) {
         (void)error_set(&why, ERRC_CORRUPT, "its superblock, the file 'disk', is missing");
         dir_unreadable(dir, &why);
         return ERRC_OK;
     }
-    if (seen.foreign > 0) {
+    if (found.foreign[0] != '\0') {
         return error_set(e, ERRC_INVALID, "'%s' is not empty and not a Cairn directory (it has '%s')", dir->path,
-                         seen.first_foreign);
+                         found.foreign);
     }
     dir->kind = DATA_DIR_EMPTY;
-    dir->unfinished = seen.own > 0;
+    dir->unfinished = found.some;
     return ERRC_OK;
 }
 
@@ -255,6 +216,7 @@ enum errc data_dirs_open(struct env *env, const char *const *paths, unsigned cou
     rc = rc == ERRC_OK ? dirs_check_cluster(dirs, e) : rc;
     rc = rc == ERRC_OK ? dirs_check_first_start(dirs, e) : rc;
     rc = rc == ERRC_OK ? dirs_lock(dirs, e) : rc;
+    rc = rc == ERRC_OK ? dirs_check_first_start(dirs, e) : rc; /* one that cannot be locked is not known any more */
     if (rc != ERRC_OK) {
         data_dirs_abandon(dirs);
     }
@@ -276,60 +238,15 @@ enum errc data_dirs_open_held(struct env *env, const char *path, struct env_file
     return rc == ERRC_OK ? dirs_lock(dirs, e) : rc;
 }
 
-struct remover {
-    struct env *env;
-    const char *dir;
-    enum errc rc;
-    struct error *e;
-};
-
-static enum errc tree_remove(struct env *env, const char *path, struct error *e);
-
-static void entry_remove(void *data, const char *name)
-{
-    struct remover *remover = data;
-    if (remover->rc != ERRC_OK || strcmp(name, LOCK_NAME) == 0 || strcmp(name, "lost+found") == 0) {
-        return;
-    }
-    char *path = mem_format("%s/%s", remover->dir, name);
-    struct env_stat stat;
-    remover->rc = remover->env->vt->stat_path(remover->env, path, &stat, remover->e);
-    if (remover->rc == ERRC_OK) {
-        remover->rc = stat.is_dir ? tree_remove(remover->env, path, remover->e)
-                                  : remover->env->vt->unlink(remover->env, path, remover->e);
-    }
-    mem_free(path);
-}
-
-static enum errc folder_empty(struct env *env, const char *path, struct error *e)
-{
-    struct remover remover = { env, path, ERRC_OK, e };
-    enum errc rc = env->vt->list(env, path, entry_remove, &remover, e);
-    return remover.rc != ERRC_OK ? remover.rc : rc;
-}
-
-static enum errc tree_remove(struct env *env, const char *path, struct error *e)
-{
-    enum errc rc = folder_empty(env, path, e);
-    return rc == ERRC_OK ? env->vt->rmdir(env, path, e) : rc;
-}
-
 enum errc data_dir_prepare(struct env *env, struct data_dir *dir, struct error *e)
 {
     ASSERT(dir->kind == DATA_DIR_EMPTY || dir->kind == DATA_DIR_ABSENT);
     if (dir->kind == DATA_DIR_ABSENT) {
-        enum errc rc = env->vt->mkdir(env, dir->path, e);
+        enum errc rc = folder_make(env, dir->path, e);
         if (rc != ERRC_OK) {
             return rc;
         }
         dir->made = true;
-        char *slash = strrchr(dir->path, '/');
-        char *parent = slash == dir->path ? mem_strdup("/") : mem_strndup(dir->path, (size_t)(slash - dir->path));
-        rc = env->vt->fsync_dir(env, parent, e);
-        mem_free(parent);
-        if (rc != ERRC_OK) {
-            return rc;
-        }
         dir->kind = DATA_DIR_EMPTY;
     }
     if (dir->lock == NULL) {
@@ -338,7 +255,7 @@ enum errc data_dir_prepare(struct env *env, struct data_dir *dir, struct error *
             return rc;
         }
     }
-    return dir->unfinished ? folder_empty(env, dir->path, e) : ERRC_OK;
+    return dir->unfinished ? leftovers_remove(env, dir->path, e) : ERRC_OK;
 }
 
 enum errc data_dir_format(struct env *env, struct data_dir *dir, struct cluster_id cluster, struct error *e)
@@ -358,7 +275,8 @@ enum errc data_dir_format(struct env *env, struct data_dir *dir, struct cluster_
 static void dir_abandon(struct env *env, const struct data_dir *dir, bool unwritten)
 {
     if (unwritten && dir->lock != NULL && dir->kind == DATA_DIR_EMPTY) {
-        (void)folder_empty(env, dir->path, NULL);
+        enum errc rc = leftovers_remove(env, dir->path, NULL);
+        (void)rc;
     }
     if (dir->lock != NULL && dir->lock_made) {
         char *path = mem_format("%s/" LOCK_NAME, dir->path);

@@ -2,6 +2,8 @@
 
 #include "common/base/env_replace.h"
 #include "common/base/mem.h"
+#include "server/folder_make.h"
+#include "server/lock_file.h"
 #include "server/text_file.h"
 
 #include <stdarg.h>
@@ -88,10 +90,10 @@ enum errc identity_write(struct env *env, const char *data, const struct identit
 enum errc identity_lock(struct env *env, const char *data, struct env_file **ret_lock, struct error *e)
 {
     struct env_stat stat;
-    struct env_file *file = NULL;
-    enum errc rc = env->vt->mkdir(env, data, NULL);
+    struct error why = ERROR_INIT;
+    enum errc rc = folder_make(env, data, &why);
     if (rc != ERRC_OK && rc != ERRC_EXISTS) {
-        return error_set(e, rc, "'%s' cannot be made: %s", data, errc_text(rc));
+        return error_set(e, rc, "%s", why.text);
     }
     rc = env->vt->stat_path(env, data, &stat, e);
     if (rc != ERRC_OK) {
@@ -100,16 +102,5 @@ enum errc identity_lock(struct env *env, const char *data, struct env_file **ret
     if (!stat.is_dir) {
         return error_set(e, ERRC_INVALID, "'%s' is a file, not a folder", data);
     }
-    char *path = mem_format("%s/lock", data);
-    rc = env->vt->open(env, path, ENV_OPEN_CREATE, &file, e);
-    mem_free(path);
-    if (rc != ERRC_OK) {
-        return rc;
-    }
-    if (env->vt->lock(env, file, NULL) != ERRC_OK) {
-        env->vt->close(env, file);
-        return error_set(e, ERRC_CONFLICT, "'%s' is in use by another process", data);
-    }
-    *ret_lock = file;
-    return ERRC_OK;
+    return lock_file_take(env, data, "another process", ret_lock, e);
 }

@@ -227,16 +227,52 @@ def too_few_at_the_first_start(world):
     equal(os.path.exists(os.path.join(world.base, "data", "d21")), False, "made")
 
 
+def strip(dirs, *names):
+    for path in dirs:
+        for name in names:
+            full = os.path.join(path, name)
+            (shutil.rmtree if os.path.isdir(full) else os.unlink)(full)
+
+
 def half_a_first_start(world):
-    """What a first start that was killed before its last superblock left is used again, also with other directories."""
+    """What a first start that was killed before its first superblock left is removed, and all begins anew."""
     dirs = world.dirs(3)
-    with open(os.path.join(dirs[0], "credentials"), "w") as f:
-        f.write("format=1\n")
-    os.makedirs(os.path.join(dirs[1], "metadata", "log"))
+    equal(world.up(dirs).stop(), 0, "exit status")
+    first = world.keys
+    strip(dirs, "disk", "segments", "index")
+    strip(dirs[1:2], "metadata")
+    strip(dirs[2:], "metadata", "credentials")
     up = world.up(dirs)
+    true(up.access != first[0], "the keys of the attempt before")
     put_some(up)
     equal(up.stop(), 0, "exit status")
     check_some(world.up(dirs))
+
+
+def what_others_made_is_not_removed(world):
+    """A name of ours does not make it ours."""
+    dirs = world.dirs(2)
+    elsewhere = world.dir("elsewhere")
+    for name in ("metadata", "elsewhere"):
+        os.makedirs(os.path.join(dirs[1] if name == "metadata" else elsewhere, name, "photos"))
+    world.refused(dirs, [dirs[1], "not empty", "metadata"])
+    strip(dirs[1:], "metadata")
+    os.symlink(elsewhere, os.path.join(dirs[1], "metadata"))
+    world.refused(dirs, [dirs[1], "not empty", "metadata"])
+    os.unlink(os.path.join(dirs[1], "metadata"))
+    with open(os.path.join(dirs[1], "credentials"), "w") as f:
+        f.write("[default]\naws_access_key_id = AKIA\n")
+    world.refused(dirs, [dirs[1], "not empty", "credentials"])
+
+
+def a_lock_that_cannot_be_opened(world):
+    """The only directory that is known: without its lock there is none, and this is no first start."""
+    dirs = world.dirs(3)
+    equal(world.up(dirs[:1]).stop(), 0, "exit status")
+    os.unlink(os.path.join(dirs[0], "lock"))
+    os.mkdir(os.path.join(dirs[0], "lock"))
+    world.refused(dirs[:1], [dirs[0], "lock"])
+    world.refused(dirs, [dirs[0], "lock"])
 
 
 def port_in_use(world):
@@ -482,7 +518,7 @@ def many_open_files(world):
 
 CASES = {name: value for name, value in list(globals().items())
          if callable(value) and getattr(value, "__module__", "") == "__main__" and
-         name not in ("body_of", "put_some", "check_some", "crc32c", "newer_superblock", "config_file")}
+         name not in ("body_of", "put_some", "check_some", "crc32c", "newer_superblock", "config_file", "strip")}
 
 if __name__ == "__main__":
     run_cases("start_rules", CASES)
