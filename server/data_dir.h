@@ -17,7 +17,8 @@
 #include "server/server_options.h"
 
 enum data_dir_kind {
-    DATA_DIR_EMPTY,      /* absent, empty, or left unfinished by a first start: may be formatted */
+    DATA_DIR_UNKNOWN,    /* not looked at */
+    DATA_DIR_EMPTY,      /* empty, or left unfinished by a first start: may be formatted */
     DATA_DIR_KNOWN,      /* has a superblock */
     DATA_DIR_UNREADABLE, /* there, but damaged or without permission: counts as a lost disk of a known data set */
     DATA_DIR_ABSENT,     /* not there, while others are known: counts as a lost disk */

@@ -11,7 +11,8 @@
 #include <unistd.h>
 
 #define MAP_ARENA_BYTES (4u << 20)
-#define DISK_WAIT_NS 30000000000u
+#define DISK_WAIT_NS UINT64_C(30000000000)
+#define DISK_LEAVE_WAIT_NS UINT64_C(2000000000) /* where nothing hangs it takes milliseconds */
 #define DISK_POLL_US 2000
 #define DISK_QUEUE_SPARE_BYTES (64u << 20) /* repair, and cells rounded up */
 #define CLASS_SETTING "class" /* two bytes: k, m */
@@ -278,12 +279,25 @@ static bool disk_is_here(const struct server *server, struct disk_id id)
     return node_disk_state(server->node, id) == DISK_ONLINE || node_disk_state(server->node, id) == DISK_FULL;
 }
 
+struct lost_disk {
+    struct disk_id id;
+    char path[SERVER_PATH_BYTES]; /* as the map has it */
+};
+
+static void lost_disk_set(struct lost_disk *lost, const struct meta_disk *disk)
+{
+    size_t len = disk->path.len < sizeof(lost->path) ? disk->path.len : sizeof(lost->path) - 1;
+    lost->id = disk->id;
+    memcpy(lost->path, disk->path.data, len);
+    lost->path[len] = '\0';
+}
+
 /* The lost disk that `path` stands for: named, recorded at that path, or the only one that is missing. */
 static enum errc lost_disk_choose(const struct server *server, const struct meta_cluster_reply *map, const char *path,
-                                  const char *for_disk, struct disk_id *ret_lost, struct error *e)
+                                  const char *for_disk, struct lost_disk *ret_lost, struct error *e)
 {
     unsigned lost_count = 0;
-    struct disk_id lost = { { 0 } };
+    const struct meta_disk *lost = NULL;
     struct disk_id named = { { 0 } };
     if (for_disk != NULL && !id_from_hex(for_disk, strlen(for_disk), named.bytes)) {
         return error_set(e, ERRC_INVALID, "'%s' is not a disk id: see 'cairn disk list'", for_disk);
@@ -294,11 +308,11 @@ static enum errc lost_disk_choose(const struct server *server, const struct meta
             continue;
         }
         if (for_disk != NULL ? disk_id_equal(disk->id, named) : slice_equal_str(disk->path, path)) {
-            *ret_lost = disk->id;
+            lost_disk_set(ret_lost, disk);
             return ERRC_OK;
         }
         lost_count++;
-        lost = disk->id;
+        lost = disk;
     }
     if (for_disk != NULL) {
         return error_set(e, ERRC_INVALID, "disk %s is not a lost disk of this server", for_disk);
@@ -308,7 +322,7 @@ static enum errc lost_disk_choose(const struct server *server, const struct meta
                                                           : "%u disks are missing: name one with --for DISK-ID",
                          lost_count);
     }
-    *ret_lost = lost;
+    lost_disk_set(ret_lost, lost);
     return ERRC_OK;
 }
 
@@ -323,9 +337,9 @@ static struct data_dir *dir_slot(struct server *server, const char *path)
 }
 
 /* Waits on the admin executor, which may block. False: the time is up. */
-static bool disk_await(struct server *server, struct disk_id id, bool there)
+static bool disk_await(struct server *server, struct disk_id id, bool there, uint64_t wait_ns)
 {
-    uint64_t deadline_ns = env_now_ns(server->env) + DISK_WAIT_NS;
+    uint64_t deadline_ns = env_now_ns(server->env) + wait_ns;
     while ((node_disk_state(server->node, id) != DISK_ABSENT) != there) {
         if (env_now_ns(server->env) > deadline_ns) {
             return false;
@@ -335,33 +349,54 @@ static bool disk_await(struct server *server, struct disk_id id, bool there)
     return true;
 }
 
-/* The lost disk leaves the node (its files may lie at the same path), the new one comes into service. */
-static enum errc disk_exchange(struct server *server, const struct data_dir *dir, struct disk_id lost, struct error *e)
+/* The lost disk leaves the node, before anything is written: a disk that hangs does so in its own time, which only one at the
+ * same path must wait for. A removal that an earlier attempt began is awaited too. */
+static enum errc lost_disk_leave(struct server *server, struct disk_id lost, bool same_path, struct error *e)
 {
-    const struct node_disk_config config = server_disk_config(dir);
-    if (node_disk_remove(server->node, lost) == ERRC_OK && !disk_await(server, lost, false)) {
+    if (node_disk_remove(server->node, lost) == ERRC_NOT_FOUND && node_disk_state(server->node, lost) == DISK_ABSENT) {
+        return ERRC_OK;
+    }
+    if (disk_await(server, lost, false, same_path ? DISK_WAIT_NS : DISK_LEAVE_WAIT_NS)) {
+        return ERRC_OK;
+    }
+    if (same_path) {
         return error_set(e, ERRC_TIMEOUT, "the lost disk is still in use: try again");
     }
-    enum errc rc = node_disk_add(server->node, &config, e);
+    LOG_WARN(log_event("lost_disk_hangs"), log_text("note", "it is replaced, and left alone"));
+    return ERRC_OK;
+}
+
+/* An attempt that failed behind this may have left it in service. */
+static enum errc disk_into_service(struct server *server, const struct data_dir *dir, struct error *e)
+{
+    const struct node_disk_config config = server_disk_config(dir);
+    enum errc rc = node_disk_state(server->node, dir->disk) == DISK_ABSENT ? node_disk_add(server->node, &config, e) : ERRC_OK;
     if (rc != ERRC_OK) {
         return rc;
     }
-    if (!disk_await(server, dir->disk, true) || node_disk_state(server->node, dir->disk) == DISK_FENCED) {
+    if (!disk_await(server, dir->disk, true, DISK_WAIT_NS) || node_disk_state(server->node, dir->disk) == DISK_FENCED) {
         return error_set(e, ERRC_IO, "'%s' could not be taken into service: see the log", dir->path);
     }
     return node_scrub_start(server->node, dir->disk, SERVER_SCRUB_BYTES_PER_SECOND);
 }
 
-/* Formats the DIR and gives it to the node and to the metadata mirrors; nothing refers to it before DISK_PUT. */
-static enum errc dir_adopt(struct server *server, struct data_dir *dir, struct disk_id lost, struct error *e)
+static enum errc dir_format(struct server *server, struct data_dir *dir, struct error *e)
 {
     enum errc rc = data_dir_prepare(server->env, dir, e);
     rc = rc == ERRC_OK ? credentials_write(server->env, dir->path, &server->credentials, e) : rc;
-    rc = rc == ERRC_OK ? data_dir_format(server->env, dir, server->dirs.cluster, e) : rc;
-    rc = rc == ERRC_OK ? disk_exchange(server, dir, lost, e) : rc;
-    rc = rc == ERRC_OK ? disk_put(server, dir, lost, e) : rc;
+    return rc == ERRC_OK ? data_dir_format(server->env, dir, server->dirs.cluster, e) : rc;
+}
+
+/* Formats the DIR, unless an earlier attempt did, and gives it to the node and to the metadata mirrors; nothing refers to it
+ * before DISK_PUT. */
+static enum errc dir_adopt(struct server *server, struct data_dir *dir, const struct lost_disk *lost, struct error *e)
+{
+    enum errc rc = lost_disk_leave(server, lost->id, strcmp(lost->path, dir->path) == 0, e);
+    rc = rc == ERRC_OK && dir->kind != DATA_DIR_KNOWN ? dir_format(server, dir, e) : rc;
+    rc = rc == ERRC_OK ? disk_into_service(server, dir, e) : rc;
+    rc = rc == ERRC_OK ? disk_put(server, dir, lost->id, e) : rc;
     if (rc == ERRC_OK) {
-        voter_mirror_replace(server->voter, lost, dir->disk, dir->path);
+        voter_mirror_replace(server->voter, lost->id, dir->disk, dir->path);
         cluster_map_refresh(server->map, NULL, NULL);
         struct server_background *background = atomic_load(&server->background);
         if (background != NULL) {
@@ -384,27 +419,63 @@ static struct env_file *lock_lend(struct server *server, const char *path)
     return lock;
 }
 
-/* The place in server->dirs for a DIR that was looked at by itself: path and lock move over. NULL: no place. */
-static struct data_dir *dir_take(struct server *server, struct data_dir *looked)
+/* May it stand for a lost disk? An empty DIR may, and one that an earlier attempt formatted and did not put into the map. */
+static enum errc adoptable(const struct server *server, const struct meta_cluster_reply *map, const struct data_dir *looked,
+                           struct error *e)
+{
+    switch (looked->kind) {
+    case DATA_DIR_EMPTY:
+    case DATA_DIR_ABSENT:
+        return ERRC_OK;
+    case DATA_DIR_KNOWN:
+        if (cluster_id_equal(looked->cluster, server->dirs.cluster) && disk_find(map, looked->disk) == NULL) {
+            return ERRC_OK;
+        }
+        break;
+    case DATA_DIR_UNREADABLE:
+    case DATA_DIR_UNKNOWN:
+        break;
+    }
+    return error_set(e, ERRC_INVALID, "'%s' is not empty", looked->path);
+}
+
+/* The place in server->dirs for a DIR that was looked at by itself: path and lock move over. NULL: no place. Where the DIR is
+ * refused only a lock that was lent goes back. */
+static struct data_dir *dir_take(struct server *server, struct data_dir *looked, bool adopted)
 {
     (void)pthread_mutex_lock(&server->dirs_lock);
     struct data_dir *dir = dir_slot(server, looked->path);
-    bool usable = looked->kind == DATA_DIR_EMPTY || looked->kind == DATA_DIR_ABSENT;
-    if (dir != NULL && !usable) {
+    if (dir != NULL && !adopted) {
         dir->lock = looked->lock; /* it stays what it was */
         looked->lock = NULL;
     } else if (dir != NULL) {
         mem_free(dir->path);
-    } else if (usable && server->dirs.count < SERVER_DIRS_MAX) {
+    } else if (adopted && server->dirs.count < SERVER_DIRS_MAX) {
         dir = &server->dirs.dirs[server->dirs.count++];
     }
-    if (dir != NULL && usable) {
+    if (dir != NULL && adopted) {
         *dir = *looked;
         *looked = (struct data_dir){ .path = NULL };
-        env_random(server->env, dir->disk.bytes, ID_BYTES);
+        if (dir->kind != DATA_DIR_KNOWN) {
+            env_random(server->env, dir->disk.bytes, ID_BYTES);
+        }
     }
     (void)pthread_mutex_unlock(&server->dirs_lock);
     return dir;
+}
+
+/* The DIR's place in server->dirs, NULL and *e where it cannot be adopted. */
+static struct data_dir *dir_claim(struct server *server, const struct meta_cluster_reply *map, const char *path, struct error *e)
+{
+    struct data_dirs looked;
+    enum errc rc = data_dirs_open_held(server->env, path, lock_lend(server, path), &looked, e);
+    rc = rc == ERRC_OK ? adoptable(server, map, &looked.dirs[0], e) : rc;
+    struct data_dir *dir = dir_take(server, &looked.dirs[0], rc == ERRC_OK);
+    data_dirs_close(&looked);
+    if (rc == ERRC_OK && dir == NULL) {
+        (void)error_set(e, ERRC_LIMIT, "at most %d directories", SERVER_DIRS_MAX);
+    }
+    return rc == ERRC_OK ? dir : NULL;
 }
 
 enum errc server_disk_replace(struct server *server, const char *path, const char *for_disk, struct disk_id *ret_new,
@@ -413,31 +484,20 @@ enum errc server_disk_replace(struct server *server, const char *path, const cha
     struct arena arena;
     struct meta_op op;
     const struct meta_query query = { .type = META_QRY_CLUSTER };
-    struct disk_id lost = { { 0 } };
+    struct lost_disk lost = { .id = { { 0 } } };
+    struct data_dir *dir = NULL;
     arena_init(&arena, MAP_ARENA_BYTES);
     enum errc rc = wait_query(&server->meta, server->completions, &arena, &op, &query, e);
     rc = rc == ERRC_OK ? lost_disk_choose(server, &op.cluster, path, for_disk, &lost, e) : rc;
+    if (rc == ERRC_OK) {
+        dir = dir_claim(server, &op.cluster, path, e);
+        rc = dir == NULL ? e->code : dir_adopt(server, dir, &lost, e);
+    }
+    if (dir != NULL) {
+        *ret_new = dir->disk;
+        *ret_replaced = lost.id;
+    }
     meta_op_release(&op);
     arena_done(&arena);
-    if (rc != ERRC_OK) {
-        return rc;
-    }
-    struct data_dirs looked;
-    rc = data_dirs_open_held(server->env, path, lock_lend(server, path), &looked, e);
-    if (rc == ERRC_OK && looked.dirs[0].kind != DATA_DIR_EMPTY && looked.dirs[0].kind != DATA_DIR_ABSENT) {
-        rc = error_set(e, ERRC_INVALID, "'%s' is not empty", path);
-    }
-    /* Also where it is refused: a lock that was lent goes back to its place. */
-    struct data_dir *dir = dir_take(server, &looked.dirs[0]);
-    data_dirs_close(&looked);
-    if (rc == ERRC_OK && dir == NULL) {
-        rc = error_set(e, ERRC_LIMIT, "at most %d directories", SERVER_DIRS_MAX);
-    }
-    if (rc != ERRC_OK) {
-        return rc;
-    }
-    rc = dir_adopt(server, dir, lost, e);
-    *ret_new = dir->disk;
-    *ret_replaced = lost;
     return rc;
 }

@@ -16,7 +16,7 @@ import subprocess
 import threading
 import time
 
-from server_world import S3, Skip, as_nobody, equal, has, run_cases, true
+from server_world import S3, Skip, as_nobody, equal, has, run_cases, superblock_edit, true
 
 BODY = os.urandom(1 << 20) + b"tail"
 
@@ -133,6 +133,66 @@ def replace_refuses(world):
     code, out, err = up.cli("disk", "replace", spare, "--for", lost)
     equal((code, out and out["replaced"]), (0, lost), f"replace --for: {err}")
     up.wait_status("whole", whole)
+
+
+def an_interrupted_replacement_goes_on(world):
+    """A directory that an attempt has formatted and that is not in the map yet is its own, not "not empty"."""
+    dirs = world.dirs(4)
+    up = world.up(dirs)
+    fill(up, count=2)
+    os.rename(dirs[1], os.path.join(world.base, "gone"))
+    up.wait_status("one lost", lambda s: [d["state"] for d in s["disks"]].count("online") == 3)
+    spare = world.dir("spare")
+    for name in ("credentials", "disk"):
+        shutil.copy(os.path.join(dirs[0], name), spare)
+    code, _, err = up.cli("disk", "replace", spare)
+    equal(code, 1, "a copy of a disk that is in the map")
+    has(err, [spare, "not empty"], "message")
+    superblock_edit(spare, 32, bytes.fromhex("ab" * 16))
+    code, out, err = up.cli("disk", "replace", spare)
+    equal((code, out and out["id"]), (0, "ab" * 16), f"replace: {err}")
+    up.wait_status("whole", whole)
+    check(up, count=2)
+    equal(up.stop(), 0, "exit status")
+
+
+def a_disk_that_hangs_is_replaced(world):
+    """Its calls do not return, and its folder is gone: that must not stand in the way of another directory."""
+    if shutil.which("strace") is None:
+        raise Skip("strace is not installed")
+    dirs = world.dirs(4)
+    up = world.up(dirs)
+    fill(up, count=2)
+    fds = f"/proc/{up.process.pid}/fd"
+    files = {os.readlink(os.path.join(fds, fd)) for fd in os.listdir(fds)}
+    paths = [word for path in files if path.startswith(dirs[1] + "/segments") for word in ("-P", path)]
+    true(paths, "no open segments")
+    calls = "pwritev,pwritev2,pwrite64,fdatasync"
+    tracer = subprocess.Popen(["strace", "-f", "-qq", "-o", "/dev/null", "-p", str(up.process.pid), *paths, "-e", f"trace={calls}",
+                               "-e", f"inject={calls}:delay_enter=300s"], stderr=subprocess.DEVNULL)
+    try:
+        until = time.monotonic() + 20
+        while "TracerPid:\t0" in open(f"/proc/{up.process.pid}/status").read():
+            if tracer.poll() is not None or time.monotonic() > until:
+                raise Skip("strace may not attach here")
+            time.sleep(0.05)
+        putters = [threading.Thread(target=lambda i=i: up.s3().put("bucket", f"late{i}", BODY)) for i in range(2)]
+        for putter in putters:
+            putter.start()
+        time.sleep(1)
+        os.rename(dirs[1], os.path.join(world.base, "gone"))
+        up.wait_status("one lost", lambda s: [d["state"] for d in s["disks"]].count("online") == 3)
+        code, _, err = up.cli("disk", "replace", world.dir("spare"))
+        equal(code, 0, f"replace: {err}")
+        has(up.log, "lost_disk_hangs", "log")
+        up.wait_status("whole", whole)
+    finally:
+        tracer.kill()
+        tracer.wait()
+    for putter in putters:
+        putter.join()
+    check(up, count=2)
+    equal(up.stop(), 0, "exit status")
 
 
 def empty_directory_among_known_ones(world):

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -47,6 +48,29 @@ def listing(path):
                 digest = hashlib.sha256(f.read()).hexdigest()
             found[os.path.relpath(full, path)] = ("file", os.lstat(full).st_mode, os.lstat(full).st_size, digest)
     return found
+
+
+def crc32c(data):
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+def superblock_edit(path, offset, value):
+    """Changes bytes of DIR/disk, with a CRC that is right."""
+    name = os.path.join(path, "disk")
+    with open(name, "rb") as f:
+        raw = bytearray(f.read())
+    true(raw[:8] == b"CAIRNDSK" and crc32c(raw[:12] + bytes(4) + raw[16:]) == struct.unpack_from("<I", raw, 12)[0],
+         "the superblock is not as documented")
+    raw[offset:offset + len(value)] = value
+    struct.pack_into("<I", raw, 12, 0)
+    struct.pack_into("<I", raw, 12, crc32c(raw))
+    with open(name, "wb") as f:
+        f.write(raw)
 
 
 class Up:

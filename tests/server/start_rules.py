@@ -12,7 +12,7 @@ import socket
 import stat
 import struct
 
-from server_world import as_nobody, equal, has, listing, run_cases, true, Skip
+from server_world import as_nobody, crc32c, equal, has, listing, run_cases, superblock_edit, true, Skip
 
 
 def body_of(key):
@@ -33,29 +33,6 @@ def check_some(up, bucket="bucket", count=5):
         got = s3.get(bucket, f"k{i}")
         equal(got.status, 200, f"get {got}")
         true(got.body == body_of(f"k{i}"), f"k{i} has other bytes")
-
-
-def crc32c(data):
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
-    return crc ^ 0xFFFFFFFF
-
-
-def newer_superblock(path):
-    """Raises the format of DIR/disk, with a CRC that is right."""
-    name = os.path.join(path, "disk")
-    with open(name, "rb") as f:
-        raw = bytearray(f.read())
-    true(raw[:8] == b"CAIRNDSK" and crc32c(raw[:12] + bytes(4) + raw[16:]) == struct.unpack_from("<I", raw, 12)[0],
-         "the superblock is not as documented")
-    struct.pack_into("<I", raw, 8, 2)
-    struct.pack_into("<I", raw, 12, 0)
-    struct.pack_into("<I", raw, 12, crc32c(raw))
-    with open(name, "wb") as f:
-        f.write(raw)
 
 
 def first_and_second_start(world):
@@ -204,7 +181,7 @@ def locked_by_another_server(world):
 def newer_format(world):
     dirs = world.dirs(3)
     equal(world.up(dirs).stop(), 0, "exit status")
-    newer_superblock(dirs[1])
+    superblock_edit(dirs[1], 8, struct.pack("<I", 2))
     world.refused(dirs, [dirs[1], "format"])
 
 
@@ -518,7 +495,7 @@ def many_open_files(world):
 
 CASES = {name: value for name, value in list(globals().items())
          if callable(value) and getattr(value, "__module__", "") == "__main__" and
-         name not in ("body_of", "put_some", "check_some", "crc32c", "newer_superblock", "config_file", "strip")}
+         name not in ("body_of", "put_some", "check_some", "config_file", "strip")}
 
 if __name__ == "__main__":
     run_cases("start_rules", CASES)
