@@ -7,6 +7,7 @@
 #include "server/server.h"
 #include "server/server_background.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -99,6 +100,9 @@ enum errc server_class_settle(struct server *server, struct error *e)
         server->class_m = m;
     } else {
         server_erasure_default(server->dirs.count, &server->class_k, &server->class_m);
+    }
+    if (!recorded && getenv("CAIRN_ROOT_SECRET_KEY") == NULL) {
+        server->print_keys = true; /* a first start that did not come to its end has not shown them */
     }
     bool changed = recorded && (k != server->class_k || m != server->class_m);
     if (changed) {

@@ -12,6 +12,7 @@
 #include "common/rpc/rpc_schema.h"
 #include "server/admin_api.h"
 #include "server/cluster.h"
+#include "server/first_start.h"
 #include "server/server_steps.h"
 #include "server/server.h"
 #include "server/server_background.h"
@@ -187,7 +188,7 @@ static enum errc start_dirs(struct server *server, struct error *e)
     }
     server->first_start = server->dirs.known_count == 0;
     if (!server->first_start) {
-        return ERRC_OK;
+        return first_start_finish(&server->dirs, e);
     }
     uint8_t k = options->erasure_k;
     uint8_t m = options->erasure_m;

@@ -142,6 +142,14 @@ class Up:
                 raise AssertionError(f"never {what}: {json.dumps(status)[:3000]}\n{self.log[-1500:]}")
             time.sleep(0.2)
 
+    def kill_group(self):
+        """kill -9, also of what was wrapped around it or into it."""
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.process.wait()
+
     def stop(self, number=signal.SIGTERM):
         if self.process.poll() is None:
             self.process.send_signal(number)

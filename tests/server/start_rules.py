@@ -11,6 +11,7 @@ import shutil
 import socket
 import stat
 import struct
+import time
 
 from server_world import as_nobody, crc32c, equal, has, listing, run_cases, superblock_edit, true, Skip
 
@@ -224,6 +225,47 @@ def half_a_first_start(world):
     put_some(up)
     equal(up.stop(), 0, "exit status")
     check_some(world.up(dirs))
+
+
+def a_first_start_killed_at_each_step(world):
+    """By kill -9 at each rename of the main thread: keys, votes, superblocks. The next start goes on and shows the keys."""
+    if shutil.which("strace") is None:
+        raise Skip("strace is not installed")
+    halves = set()
+    for step in range(1, 60):
+        dirs = [world.dir(f"at{step}-{i}") for i in range(4)]
+        calls = "rename,renameat,renameat2"
+        first = world.spawn(dirs, wrap=["strace", "-qq", "-o", "/dev/null", "-e", f"trace={calls}", "-e",
+                                        f"inject={calls}:signal=KILL:when={step}"])
+        while first.process.poll() is None and "access key" not in first.out:
+            time.sleep(0.01)
+        ended = first.process.poll() is not None
+        first.kill_group()
+        known = sum(os.path.exists(os.path.join(path, "disk")) for path in dirs)
+        halves.add(known)
+        if not ended:
+            break
+        world.keys = (None, None)
+        up = world.up(dirs)
+        true(world.keys[1], f"the keys were not shown behind step {step}")
+        put_some(up, count=1)
+        equal((up.status()["erasure"], len(up.status()["disks"])), ("2+2", 4), f"behind step {step}")
+        equal(up.status()["degraded_stripes"], 0, f"behind step {step}")
+        equal(up.stop(), 0, "exit status")
+    true(not ended and halves == {0, 1, 2, 3, 4}, f"superblocks at the moments of death: {halves} up to step {step}")
+
+
+def a_first_start_with_fewer_directories(world):
+    """What metadata counts already is missed by name; what has nothing of it is no part of it."""
+    dirs = world.dirs(4)
+    equal(world.up(dirs).stop(), 0, "exit status")
+    strip(dirs, "segments", "index")
+    strip(dirs[1:], "disk")
+    world.refused(dirs[:1], [*dirs[1:], "start-without"])
+    up = world.up(dirs + world.dirs(1, first=5))
+    equal(len(up.status()["disks"]), 5, "disks")
+    put_some(up)
+    equal(up.stop(), 0, "exit status")
 
 
 def what_others_made_is_not_removed(world):
