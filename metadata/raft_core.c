@@ -4,10 +4,12 @@
 #include "common/base/mem.h"
 
 #include <raft.h>
+#include <stdio.h>
 #include <string.h>
 
-#define VOTER_ID 1
-#define VOTER_ADDRESS "1"
+#define ADDRESS_BYTES 24 /* an id in decimal: libraft wants an address, nobody else does */
+#define ELECTION_MS 1000
+#define HEARTBEAT_MS 100
 
 STATIC_ASSERT(RAFT_CORE_COMMAND == (int)RAFT_COMMAND && RAFT_CORE_BARRIER == (int)RAFT_BARRIER &&
                   RAFT_CORE_CHANGE == (int)RAFT_CHANGE,
@@ -15,14 +17,30 @@ STATIC_ASSERT(RAFT_CORE_COMMAND == (int)RAFT_COMMAND && RAFT_CORE_BARRIER == (in
 
 struct raft_core {
     struct raft raft;
+    uint64_t id;
+    uint64_t last_index;            /* of the log, the write under way included */
+    struct core_message *messages;  /* of the last update */
+    unsigned message_capacity;
 };
 
-enum errc raft_core_bootstrap(struct enc *ret_data, struct error *e)
+static int members_add(struct raft_configuration *configuration, unsigned count, const uint64_t *voters)
+{
+    int rv = 0;
+    for (unsigned i = 0; i < count && rv == 0; i++) {
+        char address[ADDRESS_BYTES];
+        (void)snprintf(address, sizeof(address), "%llu", (unsigned long long)voters[i]);
+        rv = raft_configuration_add(configuration, voters[i], address, RAFT_VOTER);
+    }
+    return rv;
+}
+
+enum errc raft_core_bootstrap(unsigned voter_count, const uint64_t *voters, struct enc *ret_data,
+                              struct error *e)
 {
     struct raft_configuration configuration;
     struct raft_buffer buffer = { NULL, 0 };
     raft_configuration_init(&configuration);
-    int rv = raft_configuration_add(&configuration, VOTER_ID, VOTER_ADDRESS, RAFT_VOTER);
+    int rv = members_add(&configuration, voter_count, voters);
     if (rv == 0) {
         rv = raft_configuration_encode(&configuration, &buffer);
     }
@@ -34,21 +52,108 @@ enum errc raft_core_bootstrap(struct enc *ret_data, struct error *e)
     return rv == 0 ? ERRC_OK : error_set(e, ERRC_INTERNAL, "raft configuration: %s", raft_strerror(rv));
 }
 
+/* libraft's message as ours. Entries of an APPEND are named only. */
+static void message_from_raft(struct raft_core *core, const struct raft_message *from, struct core_message *to)
+{
+    *to = (struct core_message){ .from = core->id, .to = from->server_id };
+    switch (from->type) {
+    case RAFT_APPEND_ENTRIES:
+        to->kind = CORE_APPEND;
+        to->version = from->append_entries.version;
+        to->term = from->append_entries.term;
+        to->index = from->append_entries.prev_log_index;
+        to->index_term = from->append_entries.prev_log_term;
+        to->commit = from->append_entries.leader_commit;
+        to->entry_count = from->append_entries.n_entries;
+        break;
+    case RAFT_APPEND_ENTRIES_RESULT:
+        to->kind = CORE_APPEND_RESULT;
+        to->version = from->append_entries_result.version;
+        to->term = from->append_entries_result.term;
+        to->rejected = from->append_entries_result.rejected;
+        to->index = from->append_entries_result.last_log_index;
+        to->features = from->append_entries_result.features;
+        to->capacity = from->append_entries_result.capacity;
+        break;
+    case RAFT_REQUEST_VOTE:
+        to->kind = CORE_VOTE;
+        to->version = from->request_vote.version;
+        to->term = from->request_vote.term;
+        to->index = from->request_vote.last_log_index;
+        to->index_term = from->request_vote.last_log_term;
+        to->disrupt = from->request_vote.disrupt_leader;
+        to->pre_vote = from->request_vote.pre_vote;
+        break;
+    case RAFT_REQUEST_VOTE_RESULT:
+        to->kind = CORE_VOTE_RESULT;
+        to->version = from->request_vote_result.version;
+        to->term = from->request_vote_result.term;
+        to->granted = from->request_vote_result.vote_granted;
+        to->pre_vote = from->request_vote_result.pre_vote;
+        to->features = from->request_vote_result.features;
+        to->capacity = from->request_vote_result.capacity;
+        break;
+    case RAFT_INSTALL_SNAPSHOT:
+        to->kind = CORE_SNAPSHOT;
+        to->version = from->install_snapshot.version;
+        to->term = from->install_snapshot.term;
+        to->index = from->install_snapshot.last_index;
+        to->index_term = from->install_snapshot.last_term;
+        to->members_index = from->install_snapshot.conf_index;
+        for (unsigned i = 0; i < from->install_snapshot.conf.n && i < RAFT_VOTERS_MAX; i++) {
+            to->members[to->member_count++] = from->install_snapshot.conf.servers[i].id;
+        }
+        break;
+    case RAFT_TIMEOUT_NOW:
+        to->kind = CORE_TIMEOUT_NOW;
+        to->version = from->timeout_now.version;
+        to->term = from->timeout_now.term;
+        to->index = from->timeout_now.last_log_index;
+        to->index_term = from->timeout_now.last_log_term;
+        break;
+    }
+}
+
+static void update_messages(struct raft_core *core, const struct raft_update *update, struct raft_core_update *ret)
+{
+    if ((update->flags & (RAFT_UPDATE_MESSAGES)) == 0) {
+        return;
+    }
+    if (update->messages.n > core->message_capacity) {
+        mem_free(core->messages);
+        core->message_capacity = update->messages.n;
+        core->messages = mem_zalloc(core->message_capacity * sizeof(*core->messages));
+    }
+    for (unsigned i = 0; i < update->messages.n; i++) {
+        message_from_raft(core, &update->messages.batch[i], &core->messages[i]);
+    }
+    ret->message_count = update->messages.n;
+    ret->messages = core->messages;
+}
+
 static void update_read(struct raft_core *core, const struct raft_update *update, struct raft_core_update *ret)
 {
+    raft_id leader = 0;
+    const char *address = NULL;
+    raft_leader(&core->raft, &leader, &address);
     *ret = (struct raft_core_update){
         .hard_state = (update->flags & (RAFT_UPDATE_CURRENT_TERM)) != 0 || (update->flags & (RAFT_UPDATE_VOTED_FOR)) != 0,
         .term = raft_current_term(&core->raft),
         .vote = raft_voted_for(&core->raft),
         .commit_index = raft_commit_index(&core->raft),
         .leader = raft_state(&core->raft) == RAFT_LEADER,
+        .leader_id = leader,
+        .timeout_ms = raft_timeout(&core->raft),
     };
     if ((update->flags & (RAFT_UPDATE_ENTRIES)) != 0 && update->entries.n > 0) {
         ret->append_index = update->entries.index;
         ret->append_count = update->entries.n;
         ret->append_term = update->entries.batch[0].term;
         ret->append_type = (uint8_t)update->entries.batch[0].type;
+        ret->append_cuts = ret->append_index <= core->last_index;
+        core->last_index = ret->append_index + ret->append_count - 1;
     }
+    update_messages(core, update, ret);
 }
 
 static enum errc step(struct raft_core *core, struct raft_event *event, struct raft_core_update *ret_update,
@@ -56,7 +161,11 @@ static enum errc step(struct raft_core *core, struct raft_event *event, struct r
 {
     struct raft_update update;
     memset(&update, 0, sizeof(update));
+    void *barrier = core->raft.barrier.buf.base;
     int rv = raft_step(&core->raft, event, &update);
+    if (core->raft.barrier.buf.base != barrier) { /* leader once more: libraft forgets its earlier barrier's bytes */
+        raft_free(barrier);
+    }
     if (rv != 0) {
         return error_set(e, rv == RAFT_NOTLEADER ? ERRC_UNAVAILABLE : ERRC_INTERNAL, "raft: %s", raft_errmsg(&core->raft));
     }
@@ -95,11 +204,19 @@ enum errc raft_core_open(const struct raft_core_start *start, struct raft_core *
                          struct raft_core_update *ret_update, struct error *e)
 {
     struct raft_core *core = mem_zalloc(sizeof(*core));
-    int rv = raft_init(&core->raft, NULL, NULL, VOTER_ID, VOTER_ADDRESS);
+    char address[ADDRESS_BYTES];
+    (void)snprintf(address, sizeof(address), "%llu", (unsigned long long)start->id);
+    int rv = raft_init(&core->raft, NULL, NULL, start->id, address);
     if (rv != 0) {
         mem_free(core);
         return error_set(e, ERRC_INTERNAL, "raft: %s", raft_strerror(rv));
     }
+    core->id = start->id;
+    core->last_index = start->first_index + start->count - 1;
+    raft_seed(&core->raft, start->seed);
+    raft_set_election_timeout(&core->raft, start->election_ms > 0 ? start->election_ms : ELECTION_MS);
+    raft_set_heartbeat_timeout(&core->raft, start->heartbeat_ms > 0 ? start->heartbeat_ms : HEARTBEAT_MS);
+    raft_set_pre_vote(&core->raft, true);
     struct raft_snapshot_metadata metadata;
     memset(&metadata, 0, sizeof(metadata));
     raft_configuration_init(&metadata.configuration);
@@ -107,7 +224,7 @@ enum errc raft_core_open(const struct raft_core_start *start, struct raft_core *
         metadata.index = start->snapshot_index;
         metadata.term = start->snapshot_term;
         metadata.configuration_index = 1; /* the bootstrap entry: membership has never changed */
-        rv = raft_configuration_add(&metadata.configuration, VOTER_ID, VOTER_ADDRESS, RAFT_VOTER);
+        rv = members_add(&metadata.configuration, start->voter_count, start->voters);
         ASSERT(rv == 0);
     }
     struct raft_entry *entries = entries_copy(start);
@@ -150,6 +267,91 @@ enum errc raft_core_submit(struct raft_core *core, uint64_t now_ms, uint8_t type
     return step(core, &event, ret_update, e);
 }
 
+enum errc raft_core_timeout(struct raft_core *core, uint64_t now_ms, struct raft_core_update *ret_update,
+                            struct error *e)
+{
+    struct raft_event event;
+    memset(&event, 0, sizeof(event));
+    event.type = RAFT_TIMEOUT;
+    event.time = now_ms;
+    return step(core, &event, ret_update, e);
+}
+
+static void message_to_raft(const struct core_message *from, struct raft_message *to)
+{
+    to->server_id = from->from;
+    switch ((enum core_message_kind)from->kind) {
+    case CORE_APPEND:
+        to->type = RAFT_APPEND_ENTRIES;
+        to->append_entries = (struct raft_append_entries){ .version = from->version, .term = from->term,
+            .prev_log_index = from->index, .prev_log_term = from->index_term, .leader_commit = from->commit };
+        break;
+    case CORE_APPEND_RESULT:
+        to->type = RAFT_APPEND_ENTRIES_RESULT;
+        to->append_entries_result = (struct raft_append_entries_result){ .version = from->version, .term = from->term,
+            .rejected = from->rejected, .last_log_index = from->index, .features = from->features,
+            .capacity = from->capacity };
+        break;
+    case CORE_VOTE:
+        to->type = RAFT_REQUEST_VOTE;
+        to->request_vote = (struct raft_request_vote){ .version = from->version, .term = from->term,
+            .candidate_id = from->from, .last_log_index = from->index, .last_log_term = from->index_term,
+            .disrupt_leader = from->disrupt, .pre_vote = from->pre_vote };
+        break;
+    case CORE_VOTE_RESULT:
+        to->type = RAFT_REQUEST_VOTE_RESULT;
+        to->request_vote_result = (struct raft_request_vote_result){ .version = from->version, .term = from->term,
+            .vote_granted = from->granted, .pre_vote = from->pre_vote, .features = from->features,
+            .capacity = from->capacity };
+        break;
+    case CORE_TIMEOUT_NOW:
+        to->type = RAFT_TIMEOUT_NOW;
+        to->timeout_now = (struct raft_timeout_now){ .version = from->version, .term = from->term,
+            .last_log_index = from->index, .last_log_term = from->index_term };
+        break;
+    case CORE_SNAPSHOT: /* refused by the caller */
+        break;
+    }
+}
+
+enum errc raft_core_receive(struct raft_core *core, uint64_t now_ms, const struct core_message *message,
+                            struct raft_core_update *ret_update, struct error *e)
+{
+    struct raft_message in;
+    struct raft_event event;
+    char address[ADDRESS_BYTES];
+    if (message->kind == CORE_SNAPSHOT) {
+        return error_set(e, ERRC_UNSUPPORTED, "the leader's log begins behind this voter's end: it needs a checkpoint");
+    }
+    if (message->to != core->id) {
+        return error_set(e, ERRC_INVALID, "a message for another voter");
+    }
+    memset(&in, 0, sizeof(in));
+    memset(&event, 0, sizeof(event));
+    message_to_raft(message, &in);
+    (void)snprintf(address, sizeof(address), "%llu", (unsigned long long)message->from);
+    in.server_address = address;
+    struct raft_entry *entries = NULL;
+    if (message->entry_count > 0) {
+        const struct raft_core_start copy = { .count = message->entry_count, .entries = message->entries };
+        entries = entries_copy(&copy);
+        in.append_entries.entries = entries;
+        in.append_entries.n_entries = message->entry_count;
+    }
+    event.type = RAFT_RECEIVE;
+    event.time = now_ms;
+    event.receive.message = &in;
+    enum errc rc = step(core, &event, ret_update, e);
+    if (rc == ERRC_OK && ret_update->append_index != 0 && message->kind == CORE_APPEND) {
+        ret_update->append_received = true;
+        ret_update->append_skip = (unsigned)(ret_update->append_index - message->index - 1);
+    }
+    if (entries != NULL) {
+        entries_free(entries, message->entry_count);
+    }
+    return rc;
+}
+
 enum errc raft_core_persisted(struct raft_core *core, uint64_t now_ms, uint64_t index,
                               struct raft_core_update *ret_update, struct error *e)
 {
@@ -178,6 +380,7 @@ void raft_core_close(struct raft_core *core)
 {
     if (core != NULL) {
         raft_close(&core->raft, NULL);
+        mem_free(core->messages);
         mem_free(core);
     }
 }

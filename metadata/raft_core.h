@@ -9,25 +9,17 @@
 #ifndef METADATA_RAFT_CORE_H
 #define METADATA_RAFT_CORE_H
 
-#include "common/base/codec.h"
-#include "common/base/error.h"
-
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "metadata/raft_message.h"
 
 struct raft_core;
 
-enum raft_core_type { RAFT_CORE_COMMAND = 1, RAFT_CORE_BARRIER = 2, RAFT_CORE_CHANGE = 3 }; /* as stored in records */
-
-struct raft_core_entry {
-    uint64_t term;
-    uint8_t type;
-    struct slice data; /* needed for CHANGE only */
-};
-
 struct raft_core_start {
     uint64_t now_ms;
+    uint64_t id;                            /* this voter's */
+    unsigned voter_count;                   /* members as of the snapshot */
+    const uint64_t *voters;
+    unsigned seed;                          /* of the election timeouts */
+    unsigned election_ms, heartbeat_ms;     /* 0: 1,000 and 100 */
     uint64_t term, vote;
     uint64_t snapshot_index, snapshot_term; /* 0: none */
     uint64_t first_index;                   /* of entries */
@@ -35,25 +27,40 @@ struct raft_core_start {
     const struct raft_core_entry *entries;
 };
 
-/* What the voter must do before the next event. */
+/* What the voter must do before the next event, in this order: term and vote durable, the entries taken over (what the
+ * log has from append_index on is cut first), messages sent once the term and vote that they speak for are durable. */
 struct raft_core_update {
     bool hard_state;            /* term or vote changed: make them durable first */
     uint64_t term, vote;
     uint64_t append_index;      /* 0: nothing to append; else `append_count` entries from here, of append_term */
     unsigned append_count;
+    bool append_received;       /* the entries are those of the APPEND that raft_core_receive was given, behind... */
+    unsigned append_skip;       /* ...this many, which the log has already. Not received: a vote can make a leader too */
+    bool append_cuts;           /* append_index is not above the log's last: what is there from it on goes */
     uint64_t append_term;
     uint8_t append_type;        /* of the first: a new leader's barrier, or what was submitted */
     uint64_t commit_index;
     bool leader;
+    uint64_t leader_id;         /* 0: not known */
+    uint64_t timeout_ms;        /* when raft_core_timeout is due, on the clock of now_ms */
+    unsigned message_count;     /* `messages` are the core's, until its next event */
+    const struct core_message *messages;
 };
 
-/* The one configuration entry that a new log begins with: voter 1. Appends its bytes. */
-MUST_CHECK enum errc raft_core_bootstrap(struct enc *ret_data, struct error *e);
+/* The one configuration entry that a new log begins with. Appends its bytes. Every voter's log begins with the same. */
+MUST_CHECK enum errc raft_core_bootstrap(unsigned voter_count, const uint64_t *voters, struct enc *ret_data,
+                                         struct error *e);
 MUST_CHECK enum errc raft_core_open(const struct raft_core_start *start, struct raft_core **ret_core,
                                     struct raft_core_update *ret_update, struct error *e);
 /* Offers one entry, COMMAND or BARRIER. UNAVAILABLE: not the leader. */
 MUST_CHECK enum errc raft_core_submit(struct raft_core *core, uint64_t now_ms, uint8_t type, struct slice data,
                                       struct raft_core_update *ret_update, struct error *e);
+/* A message came in. Its entries are only looked at. UNSUPPORTED: a SNAPSHOT, this voter is behind the leader's log. */
+MUST_CHECK enum errc raft_core_receive(struct raft_core *core, uint64_t now_ms, const struct core_message *message,
+                                       struct raft_core_update *ret_update, struct error *e);
+/* timeout_ms of the last update has passed: heartbeats, or an election. */
+MUST_CHECK enum errc raft_core_timeout(struct raft_core *core, uint64_t now_ms, struct raft_core_update *ret_update,
+                                       struct error *e);
 /* Entries up to index are durable. */
 MUST_CHECK enum errc raft_core_persisted(struct raft_core *core, uint64_t now_ms, uint64_t index,
                                          struct raft_core_update *ret_update, struct error *e);

@@ -46,6 +46,8 @@ static void start_free(struct start *start)
     mem_free(start);
 }
 
+static const uint64_t single_voter = 1; /* raft's id of it, as in every log so far */
+
 /* ---- which generation counts ---- */
 
 static int dir_of_disk(const struct voter *voter, struct disk_id disk)
@@ -326,7 +328,7 @@ static enum errc bootstrap(struct start *start, struct error *e)
         (void)snprintf(state->dirs[i].path, MIRROR_PATH_BYTES, "%s", voter->mirrors[i].path);
     }
     env_random(voter->env, &state->nonce, sizeof(state->nonce));
-    enum errc rc = raft_core_bootstrap(&data, e);
+    enum errc rc = raft_core_bootstrap(1, &single_voter, &data, e);
     if (rc == ERRC_OK) {
         (void)log_record_encode(&record, start->cluster, 1, 1, RAFT_CORE_CHANGE, 1, 0, enc_slice(&data));
     }
@@ -440,7 +442,8 @@ static enum errc core_open(struct start *start, struct error *e)
         entries[i] = (struct raft_core_entry){ entry->term, entry->type, entry->data };
     }
     const struct raft_core_start core = {
-        .now_ms = env_now_ns(voter->env) / NS_PER_MS, .term = voter->state.term, .vote = voter->state.vote,
+        .now_ms = env_now_ns(voter->env) / NS_PER_MS, .id = single_voter, .voter_count = 1, .voters = &single_voter,
+        .term = voter->state.term, .vote = voter->state.vote,
         .snapshot_index = log->first_index - 1, .snapshot_term = log->first_index > 1 ? entries[0].term : 0,
         .first_index = log->first_index, .count = log->count, .entries = entries,
     };
