@@ -161,11 +161,10 @@ static enum errc step(struct raft_core *core, struct raft_event *event, struct r
 {
     struct raft_update update;
     memset(&update, 0, sizeof(update));
-    void *barrier = core->raft.barrier.buf.base;
     int rv = raft_step(&core->raft, event, &update);
-    if (core->raft.barrier.buf.base != barrier) { /* leader once more: libraft forgets its earlier barrier's bytes */
-        raft_free(barrier);
-    }
+    raft_free(core->raft.barrier.buf.base); /* a new leader's barrier: its bytes are left to us, and mean nothing */
+    core->raft.barrier.buf.base = NULL;
+    core->raft.barrier.buf.len = 0;
     if (rv != 0) {
         return error_set(e, rv == RAFT_NOTLEADER ? ERRC_UNAVAILABLE : ERRC_INTERNAL, "raft: %s", raft_errmsg(&core->raft));
     }
