@@ -18,6 +18,7 @@ STATIC_ASSERT(RAFT_CORE_COMMAND == (int)RAFT_COMMAND && RAFT_CORE_BARRIER == (in
 struct raft_core {
     struct raft raft;
     uint64_t id;
+    uint64_t commit_index;          /* libraft's goes back when a delayed APPEND without entries ends below it */
     uint64_t last_index;            /* of the log, the write under way included */
     struct core_message *messages;  /* of the last update */
     unsigned message_capacity;
@@ -136,11 +137,14 @@ static void update_read(struct raft_core *core, const struct raft_update *update
     raft_id leader = 0;
     const char *address = NULL;
     raft_leader(&core->raft, &leader, &address);
+    if (raft_commit_index(&core->raft) > core->commit_index) {
+        core->commit_index = raft_commit_index(&core->raft);
+    }
     *ret = (struct raft_core_update){
         .hard_state = (update->flags & (RAFT_UPDATE_CURRENT_TERM)) != 0 || (update->flags & (RAFT_UPDATE_VOTED_FOR)) != 0,
         .term = raft_current_term(&core->raft),
         .vote = raft_voted_for(&core->raft),
-        .commit_index = raft_commit_index(&core->raft),
+        .commit_index = core->commit_index,
         .leader = raft_state(&core->raft) == RAFT_LEADER,
         .leader_id = leader,
         .timeout_ms = raft_timeout(&core->raft),
