@@ -317,6 +317,21 @@ static void message_to_raft(const struct core_message *from, struct raft_message
     }
 }
 
+/* A refusal of entries that this follower is known to hold is an old one, and is dropped. libraft 0.22 takes it while it
+ * probes: its next index falls below the match index, and the follower is sent nothing but heartbeats from then on. */
+static bool refusal_is_stale(struct raft_core *core, const struct core_message *message, struct raft_message *in)
+{
+    raft_index match = 0;
+    if (message->kind != CORE_APPEND_RESULT || message->rejected == 0 || message->term != raft_current_term(&core->raft) ||
+        raft_match_index(&core->raft, message->from, &match) != 0) {
+        return false;
+    }
+    if (in->append_entries_result.last_log_index < match) {
+        in->append_entries_result.last_log_index = match;
+    }
+    return message->rejected <= match;
+}
+
 enum errc raft_core_receive(struct raft_core *core, uint64_t now_ms, const struct core_message *message,
                             struct raft_core_update *ret_update, struct error *e)
 {
@@ -334,6 +349,11 @@ enum errc raft_core_receive(struct raft_core *core, uint64_t now_ms, const struc
     message_to_raft(message, &in);
     (void)snprintf(address, sizeof(address), "%llu", (unsigned long long)message->from);
     in.server_address = address;
+    if (refusal_is_stale(core, message, &in)) {
+        const struct raft_update nothing = { .flags = 0 };
+        update_read(core, &nothing, ret_update);
+        return ERRC_OK;
+    }
     struct raft_entry *entries = NULL;
     if (message->entry_count > 0) {
         const struct raft_core_start copy = { .count = message->entry_count, .entries = message->entries };
