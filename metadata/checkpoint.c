@@ -4,32 +4,16 @@
 #include "common/base/bytes.h"
 #include "common/base/crc32c.h"
 #include "common/base/mem.h"
+#include "metadata/checkpoint_files.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define MANIFEST_NAME "MANIFEST.cairn"
 #define MANIFEST_MAGIC 0x3150434e52494143u /* "CAIRNCP1" */
 #define MANIFEST_FORMAT 1
-#define MANIFEST_BYTES_MAX (16u << 20)
-#define FILE_NAME_BYTES 128
 #define COPY_BYTES (1u << 20)
 
-struct manifest_file {
-    char name[FILE_NAME_BYTES];
-    uint64_t size;
-    uint64_t inode; /* in memory only: an equal inode of an older checkpoint of this DIR has an equal CRC */
-    uint32_t crc;
-};
-
-struct manifest {
-    struct checkpoint_info info;
-    struct manifest_file *files;
-    size_t count, capacity;
-    enum errc rc; /* of collecting names */
-};
-
-static char *checkpoint_path(const char *dir, uint64_t index, const char *suffix)
+char *checkpoint_path(const char *dir, uint64_t index, const char *suffix)
 {
     return mem_format("%s/checkpoint-%016llx%s", dir, (unsigned long long)index, suffix);
 }
@@ -48,7 +32,7 @@ static struct manifest_file *manifest_add(struct manifest *manifest, const char 
     return file;
 }
 
-static void manifest_free(struct manifest *manifest)
+void manifest_free(struct manifest *manifest)
 {
     mem_free(manifest->files);
     *manifest = (struct manifest){ .count = 0 };
@@ -73,7 +57,7 @@ static enum errc read_error(enum errc rc)
 
 /* Reads a file through, gives its size and CRC, and writes it to `copy` where that is not NULL. CORRUPT: it can't be
  * read; any other error is the copy's. */
-static enum errc file_walk(struct env *env, const char *path, const char *copy, uint64_t *ret_size, uint32_t *ret_crc,
+enum errc checkpoint_file_walk(struct env *env, const char *path, const char *copy, uint64_t *ret_size, uint32_t *ret_crc,
                            struct error *e)
 {
     struct env_file *from = NULL;
@@ -183,7 +167,7 @@ static enum errc manifest_write(struct env *env, const char *folder, const struc
     return rc;
 }
 
-static bool manifest_parse(struct slice bytes, struct manifest *manifest)
+bool manifest_parse(struct slice bytes, struct manifest *manifest)
 {
     struct dec dec = dec_of(bytes);
     if (bytes.len < 8 || load_le32(bytes.data + bytes.len - 4) != crc32c(bytes.data, bytes.len - 4) ||
@@ -335,7 +319,7 @@ static enum errc manifest_fill(struct env *env, const char *folder, const struct
             file->size = same->size;
             file->crc = same->crc;
         } else if (rc == ERRC_OK) {
-            rc = file_walk(env, path, NULL, &file->size, &file->crc, e);
+            rc = checkpoint_file_walk(env, path, NULL, &file->size, &file->crc, e);
             rc = rc == ERRC_OK ? file_sync(env, path, e) : rc;
         }
         mem_free(path);
@@ -343,7 +327,7 @@ static enum errc manifest_fill(struct env *env, const char *folder, const struct
     return rc;
 }
 
-static enum errc folder_publish(struct env *env, const char *temporary, const char *folder, const char *dir,
+enum errc checkpoint_publish(struct env *env, const char *temporary, const char *folder, const char *dir,
                                 struct error *e)
 {
     enum errc rc = env->vt->fsync_dir(env, temporary, e);
@@ -367,7 +351,7 @@ enum errc checkpoint_make(struct env *env, struct kv *kv, const char *metadata_d
         rc = rc == ERRC_OK ? kv->vt->checkpoint(kv, temporary, e) : rc;
         rc = rc == ERRC_OK ? manifest_fill(env, temporary, &older, &manifest, e) : rc;
         rc = rc == ERRC_OK ? manifest_write(env, temporary, &manifest, e) : rc;
-        rc = rc == ERRC_OK ? folder_publish(env, temporary, folder, metadata_dir, e) : rc;
+        rc = rc == ERRC_OK ? checkpoint_publish(env, temporary, folder, metadata_dir, e) : rc;
         manifest_free(&older);
     }
     manifest_free(&manifest);
@@ -396,7 +380,7 @@ static enum errc files_copy(struct env *env, const char *from_folder, const char
             char *from = mem_format("%s/%s", from_folder, file->name);
             uint64_t size = 0;
             uint32_t crc = 0;
-            rc = file_walk(env, from, to, &size, &crc, e);
+            rc = checkpoint_file_walk(env, from, to, &size, &crc, e);
             if (rc == ERRC_OK && (size != file->size || crc != file->crc)) {
                 rc = error_set(e, ERRC_CORRUPT, "'%s' does not match its checkpoint's manifest", from);
             }
@@ -425,7 +409,7 @@ enum errc checkpoint_copy(struct env *env, const char *source_dir, const char *t
         rc = rc == ERRC_OK ? env->vt->mkdir(env, temporary, e) : rc;
         rc = rc == ERRC_OK ? files_copy(env, from, temporary, &manifest, &older, older_folder, e) : rc;
         rc = rc == ERRC_OK ? manifest_write(env, temporary, &manifest, e) : rc;
-        rc = rc == ERRC_OK ? folder_publish(env, temporary, to, target_dir, e) : rc;
+        rc = rc == ERRC_OK ? checkpoint_publish(env, temporary, to, target_dir, e) : rc;
         manifest_free(&manifest);
         manifest_free(&older);
     }
@@ -449,7 +433,7 @@ enum errc checkpoint_restore(struct env *env, const char *metadata_dir, uint64_t
     rc = rc == ERRC_OK ? files_copy(env, folder, temporary, &manifest, NULL, NULL, e) : rc;
     rc = rc == ERRC_OK ? checkpoint_folder_remove(env, store_path, e) : rc;
     rc = rc == ERRC_OK ? env->vt->fsync_dir(env, metadata_dir, e) : rc;
-    rc = rc == ERRC_OK ? folder_publish(env, temporary, store_path, metadata_dir, e) : rc;
+    rc = rc == ERRC_OK ? checkpoint_publish(env, temporary, store_path, metadata_dir, e) : rc;
     manifest_free(&manifest);
     mem_free(temporary);
     mem_free(folder);

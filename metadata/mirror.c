@@ -5,13 +5,14 @@
 #include "common/base/env_replace.h"
 #include "common/base/mem.h"
 #include "metadata/mirror_files.h"
+#include "metadata/snapshot_message.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define STATE_MAGIC 0x3154534e52494143u /* "CAIRNST1" */
-#define STATE_FORMAT 1
+#define STATE_FORMAT 2 /* 1: no voter but number 1 */
 #define STATE_BYTES_MAX (1u << 20)
 #define SEGMENT_MAGIC 0x31474f4c4e524143u /* "CARNLOG1" */
 #define SEGMENT_FORMAT 1
@@ -63,6 +64,9 @@ static void state_encode(struct enc *out, const struct mirror_state *state)
     enc_u64(out, state->nonce);
     enc_u64(out, state->term);
     enc_u64(out, state->vote);
+    enc_u64(out, state->raft_id);
+    enc_u64(out, state->install_index);
+    members_encode(out, &state->members);
     enc_u32(out, state->wanted);
     enc_u32(out, state->dir_count);
     for (uint32_t i = 0; i < state->dir_count; i++) {
@@ -90,6 +94,13 @@ static enum errc state_decode(struct slice bytes, const char *path, struct mirro
     state->nonce = dec_u64(&dec);
     state->term = dec_u64(&dec);
     state->vote = dec_u64(&dec);
+    state->raft_id = 1;
+    state->members = (struct raft_core_members){ .index = 1, .count = 1, .list[0] = { .id = 1, .votes = true } };
+    if (format >= 2) {
+        state->raft_id = dec_u64(&dec);
+        state->install_index = dec_u64(&dec);
+        members_decode(&dec, &state->members);
+    }
     state->wanted = dec_u32(&dec);
     state->dir_count = dec_u32(&dec);
     for (uint32_t i = 0; i < state->dir_count && i < MIRROR_DIRS_MAX; i++) {
@@ -351,6 +362,59 @@ static enum errc segment_copy(struct mirror *mirror, const struct mirror *source
     enc_free(&bytes);
     mem_free(to);
     mem_free(from);
+    return rc;
+}
+
+/* Where the record of `index` begins in the bytes of the segment that begins with `first`; 0: it is not there. */
+static size_t record_place(struct slice bytes, uint64_t first, uint64_t index)
+{
+    size_t at = SEGMENT_HEADER_BYTES;
+    for (uint64_t i = first; i < index; i++) {
+        if (at > bytes.len || bytes.len - at < LOG_RECORD_HEADER_BYTES || load_le64(bytes.data + at + 8) != i) {
+            return 0;
+        }
+        at += LOG_RECORD_HEADER_BYTES + load_le32(bytes.data + at + 36);
+    }
+    return at <= bytes.len ? at : 0;
+}
+
+static enum errc segment_truncate(struct mirror *mirror, uint64_t first, uint64_t index, struct error *e)
+{
+    struct env *env = mirror->env;
+    struct enc bytes = ENC_INIT;
+    char *path = mirror_segment_path(mirror, first);
+    mirror_roll(mirror);
+    enum errc rc = mirror_file_read(env, path, SEGMENT_BYTES_MAX, &bytes, e);
+    size_t end = rc == ERRC_OK ? record_place(enc_slice(&bytes), first, index) : 0;
+    if (rc == ERRC_OK && end == 0) {
+        rc = error_set(e, ERRC_CORRUPT, "'%s' has no record %llu", path, (unsigned long long)index - 1);
+    }
+    rc = rc == ERRC_OK ? env->vt->open(env, path, 0, &mirror->segment, e) : rc;
+    rc = rc == ERRC_OK ? env->vt->truncate(env, mirror->segment, end, e) : rc;
+    rc = rc == ERRC_OK ? env->vt->fdatasync(env, mirror->segment, e) : rc;
+    rc = rc == ERRC_OK ? mirror_segment_adopt(mirror, first, end, e) : rc;
+    enc_free(&bytes);
+    mem_free(path);
+    return rc;
+}
+
+enum errc mirror_truncate(struct mirror *mirror, uint64_t index, struct error *e)
+{
+    struct segment_names *names = mem_alloc(sizeof(*names));
+    enum errc rc = mirror_segments_list(mirror, names, e);
+    size_t kept = names->count;
+    for (; kept > 0 && names->first[kept - 1] >= index && rc == ERRC_OK; kept--) { /* the last first: no gap */
+        char *path = mirror_segment_path(mirror, names->first[kept - 1]);
+        mirror_roll(mirror);
+        rc = mirror->env->vt->unlink(mirror->env, path, e);
+        rc = rc == ERRC_OK ? mirror->env->vt->fsync_dir(mirror->env, mirror->dir, e) : rc;
+        mem_free(path);
+    }
+    if (rc == ERRC_OK && kept == 0) {
+        rc = error_set(e, ERRC_CORRUPT, "'%s' has no log before index %llu", mirror->dir, (unsigned long long)index);
+    }
+    rc = rc == ERRC_OK ? segment_truncate(mirror, names->first[kept - 1], index, e) : rc;
+    mem_free(names);
     return rc;
 }
 

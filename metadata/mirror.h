@@ -18,6 +18,7 @@
 #include "common/base/codec.h"
 #include "common/base/env.h"
 #include "common/base/id.h"
+#include "metadata/raft_message.h"
 
 #define LOG_SEGMENT_BYTES (16u << 20)
 #define LOG_RECORD_HEADER_BYTES 48
@@ -38,6 +39,9 @@ struct mirror_state {
     uint64_t generation;          /* grows with every change of the mirror set: the highest wins at a start */
     uint64_t nonce;               /* random, tells two attempts at one generation apart */
     uint64_t term, vote;
+    uint64_t raft_id;             /* of this voter */
+    struct raft_core_members members; /* as last committed; what the log has later goes over it */
+    uint64_t install_index;       /* not 0: the checkpoint of that index is to become the state, and its entry the log */
     uint32_t wanted;              /* mirrors that there should be */
     uint32_t dir_count;
     struct mirror_dir dirs[MIRROR_DIRS_MAX];
@@ -102,6 +106,9 @@ MUST_CHECK enum errc mirror_append(struct mirror *mirror, struct slice records, 
 void mirror_roll(struct mirror *mirror);
 /* Removes segments all of whose records are below index; the record at index stays, so a log is never empty. */
 MUST_CHECK enum errc mirror_cut(struct mirror *mirror, uint64_t index, struct error *e);
+/* Removes what the log has from `index` on, durably: another leader's entries come in its place. An entry before it stays.
+ * CORRUPT: the entry before it is not to be found. */
+MUST_CHECK enum errc mirror_truncate(struct mirror *mirror, uint64_t index, struct error *e);
 /* Removes the whole log. */
 MUST_CHECK enum errc mirror_log_wipe(struct mirror *mirror, struct error *e);
 /* Replaces this mirror's log by a copy of another's up to its last index, durable and read back. The source must not be

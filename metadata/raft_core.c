@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define ADDRESS_BYTES 24 /* an id in decimal: libraft wants an address, nobody else does */
 #define ELECTION_MS 1000
 #define HEARTBEAT_MS 100
 
@@ -24,24 +23,22 @@ struct raft_core {
     unsigned message_capacity;
 };
 
-static int members_add(struct raft_configuration *configuration, unsigned count, const uint64_t *voters)
+static int members_add(struct raft_configuration *configuration, const struct raft_core_members *members)
 {
     int rv = 0;
-    for (unsigned i = 0; i < count && rv == 0; i++) {
-        char address[ADDRESS_BYTES];
-        (void)snprintf(address, sizeof(address), "%llu", (unsigned long long)voters[i]);
-        rv = raft_configuration_add(configuration, voters[i], address, RAFT_VOTER);
+    for (unsigned i = 0; i < members->count && rv == 0; i++) {
+        const struct raft_core_member *member = &members->list[i];
+        rv = raft_configuration_add(configuration, member->id, member->node, member->votes ? RAFT_VOTER : RAFT_STANDBY);
     }
     return rv;
 }
 
-enum errc raft_core_bootstrap(unsigned voter_count, const uint64_t *voters, struct enc *ret_data,
-                              struct error *e)
+enum errc raft_core_change(const struct raft_core_members *members, struct enc *ret_data, struct error *e)
 {
     struct raft_configuration configuration;
     struct raft_buffer buffer = { NULL, 0 };
     raft_configuration_init(&configuration);
-    int rv = members_add(&configuration, voter_count, voters);
+    int rv = members_add(&configuration, members);
     if (rv == 0) {
         rv = raft_configuration_encode(&configuration, &buffer);
     }
@@ -100,10 +97,6 @@ static void message_from_raft(struct raft_core *core, const struct raft_message 
         to->term = from->install_snapshot.term;
         to->index = from->install_snapshot.last_index;
         to->index_term = from->install_snapshot.last_term;
-        to->members_index = from->install_snapshot.conf_index;
-        for (unsigned i = 0; i < from->install_snapshot.conf.n && i < RAFT_VOTERS_MAX; i++) {
-            to->members[to->member_count++] = from->install_snapshot.conf.servers[i].id;
-        }
         break;
     case RAFT_TIMEOUT_NOW:
         to->kind = CORE_TIMEOUT_NOW;
@@ -170,7 +163,9 @@ static enum errc step(struct raft_core *core, struct raft_event *event, struct r
     core->raft.barrier.buf.base = NULL;
     core->raft.barrier.buf.len = 0;
     if (rv != 0) {
-        return error_set(e, rv == RAFT_NOTLEADER ? ERRC_UNAVAILABLE : ERRC_INTERNAL, "raft: %s", raft_errmsg(&core->raft));
+        enum errc rc = rv == RAFT_NOTLEADER ? ERRC_UNAVAILABLE : rv == RAFT_CANTCHANGE ? ERRC_CONFLICT
+                       : rv == RAFT_NOTFOUND ? ERRC_NOT_FOUND : ERRC_INTERNAL;
+        return error_set(e, rc, "raft: %s", raft_errmsg(&core->raft));
     }
     update_read(core, &update, ret_update);
     return ERRC_OK;
@@ -207,9 +202,7 @@ enum errc raft_core_open(const struct raft_core_start *start, struct raft_core *
                          struct raft_core_update *ret_update, struct error *e)
 {
     struct raft_core *core = mem_zalloc(sizeof(*core));
-    char address[ADDRESS_BYTES];
-    (void)snprintf(address, sizeof(address), "%llu", (unsigned long long)start->id);
-    int rv = raft_init(&core->raft, NULL, NULL, start->id, address);
+    int rv = raft_init(&core->raft, NULL, NULL, start->id, "self"); /* an address that nobody uses */
     if (rv != 0) {
         mem_free(core);
         return error_set(e, ERRC_INTERNAL, "raft: %s", raft_strerror(rv));
@@ -226,8 +219,8 @@ enum errc raft_core_open(const struct raft_core_start *start, struct raft_core *
     if (start->snapshot_index > 0) {
         metadata.index = start->snapshot_index;
         metadata.term = start->snapshot_term;
-        metadata.configuration_index = 1; /* the bootstrap entry: membership has never changed */
-        rv = members_add(&metadata.configuration, start->voter_count, start->voters);
+        metadata.configuration_index = start->members->index;
+        rv = members_add(&metadata.configuration, start->members);
         ASSERT(rv == 0);
     }
     struct raft_entry *entries = entries_copy(start);
@@ -258,11 +251,11 @@ enum errc raft_core_submit(struct raft_core *core, uint64_t now_ms, uint8_t type
     struct raft_event event;
     memset(&entry, 0, sizeof(entry));
     memset(&event, 0, sizeof(event));
-    ASSERT(type == RAFT_CORE_COMMAND || type == RAFT_CORE_BARRIER);
     entry.type = (enum raft_entry_type)type;
     entry.term = raft_current_term(&core->raft);
     entry.buf.base = (void *)(uintptr_t)data.data; /* only looked at */
     entry.buf.len = data.len;
+    entry.batch = entry.buf.base;
     event.type = RAFT_SUBMIT;
     event.time = now_ms;
     event.submit.entries = &entry;
@@ -337,7 +330,6 @@ enum errc raft_core_receive(struct raft_core *core, uint64_t now_ms, const struc
 {
     struct raft_message in;
     struct raft_event event;
-    char address[ADDRESS_BYTES];
     if (message->kind == CORE_SNAPSHOT) {
         return error_set(e, ERRC_UNSUPPORTED, "the leader's log begins behind this voter's end: it needs a checkpoint");
     }
@@ -347,8 +339,7 @@ enum errc raft_core_receive(struct raft_core *core, uint64_t now_ms, const struc
     memset(&in, 0, sizeof(in));
     memset(&event, 0, sizeof(event));
     message_to_raft(message, &in);
-    (void)snprintf(address, sizeof(address), "%llu", (unsigned long long)message->from);
-    in.server_address = address;
+    in.server_address = "peer"; /* not NULL, which would mean that there is no leader to answer */
     if (refusal_is_stale(core, message, &in)) {
         const struct raft_update nothing = { .flags = 0 };
         update_read(core, &nothing, ret_update);
@@ -386,7 +377,8 @@ enum errc raft_core_persisted(struct raft_core *core, uint64_t now_ms, uint64_t 
     return step(core, &event, ret_update, e);
 }
 
-enum errc raft_core_snapshot(struct raft_core *core, uint64_t now_ms, uint64_t index, uint64_t term, struct error *e)
+enum errc raft_core_snapshot(struct raft_core *core, uint64_t now_ms, uint64_t index, uint64_t term, unsigned trailing,
+                             struct error *e)
 {
     struct raft_core_update ignored; /* a snapshot decides nothing */
     struct raft_event event;
@@ -395,8 +387,55 @@ enum errc raft_core_snapshot(struct raft_core *core, uint64_t now_ms, uint64_t i
     event.time = now_ms;
     event.snapshot.metadata.index = index;
     event.snapshot.metadata.term = term;
-    event.snapshot.trailing = 0;
+    event.snapshot.metadata.configuration_index = core->raft.configuration_committed_index; /* is known already */
+    event.snapshot.trailing = trailing;
     return step(core, &event, &ignored, e);
+}
+
+enum errc raft_core_changed(struct raft_core *core, uint64_t now_ms, uint64_t index,
+                            struct raft_core_update *ret_update, struct error *e)
+{
+    struct raft_core_members members;
+    struct raft_event event;
+    memset(&event, 0, sizeof(event));
+    event.type = RAFT_CONFIGURATION;
+    event.time = now_ms;
+    event.configuration.index = index;
+    raft_configuration_init(&event.configuration.conf);
+    raft_core_members(core, &members); /* at most one is not committed, so the newest is the one at index */
+    int rv = members_add(&event.configuration.conf, &members);
+    return rv == 0 ? step(core, &event, ret_update, e) : error_set(e, ERRC_INTERNAL, "raft: %s", raft_strerror(rv));
+}
+
+enum errc raft_core_transfer(struct raft_core *core, uint64_t now_ms, struct raft_core_update *ret_update,
+                             struct error *e)
+{
+    struct raft_event event;
+    memset(&event, 0, sizeof(event));
+    event.type = RAFT_TRANSFER;
+    event.time = now_ms;
+    return step(core, &event, ret_update, e);
+}
+
+void raft_core_members(const struct raft_core *core, struct raft_core_members *ret_members)
+{
+    const struct raft_configuration *configuration = &core->raft.configuration;
+    *ret_members = (struct raft_core_members){ .count = 0 };
+    if (core->raft.configuration_uncommitted_index == 0) {
+        ret_members->index = core->raft.configuration_committed_index;
+    }
+    for (unsigned i = 0; i < configuration->n && i < RAFT_MEMBERS_MAX; i++) {
+        struct raft_core_member *member = &ret_members->list[ret_members->count++];
+        member->id = configuration->servers[i].id;
+        member->votes = configuration->servers[i].role == RAFT_VOTER;
+        (void)snprintf(member->node, sizeof(member->node), "%s", configuration->servers[i].address);
+    }
+}
+
+uint64_t raft_core_match(const struct raft_core *core, uint64_t id)
+{
+    raft_index match = 0;
+    return raft_match_index(&core->raft, id, &match) == 0 ? match : 0;
 }
 
 void raft_core_close(struct raft_core *core)

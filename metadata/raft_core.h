@@ -16,8 +16,7 @@ struct raft_core;
 struct raft_core_start {
     uint64_t now_ms;
     uint64_t id;                            /* this voter's */
-    unsigned voter_count;                   /* members as of the snapshot */
-    const uint64_t *voters;
+    const struct raft_core_members *members; /* as of the snapshot; only looked at if there is one */
     unsigned seed;                          /* of the election timeouts */
     unsigned election_ms, heartbeat_ms;     /* 0: 1,000 and 100 */
     uint64_t term, vote;
@@ -47,12 +46,12 @@ struct raft_core_update {
     const struct core_message *messages;
 };
 
-/* The one configuration entry that a new log begins with. Appends its bytes. Every voter's log begins with the same. */
-MUST_CHECK enum errc raft_core_bootstrap(unsigned voter_count, const uint64_t *voters, struct enc *ret_data,
-                                         struct error *e);
+/* A CHANGE entry, also the one that a new log begins with: appends its bytes. Every voter's log begins with the same. */
+MUST_CHECK enum errc raft_core_change(const struct raft_core_members *members, struct enc *ret_data, struct error *e);
 MUST_CHECK enum errc raft_core_open(const struct raft_core_start *start, struct raft_core **ret_core,
                                     struct raft_core_update *ret_update, struct error *e);
-/* Offers one entry, COMMAND or BARRIER. UNAVAILABLE: not the leader. */
+/* Offers one entry. UNAVAILABLE: not the leader, or it is handing over; CONFLICT: a CHANGE before the one before it was
+ * committed. */
 MUST_CHECK enum errc raft_core_submit(struct raft_core *core, uint64_t now_ms, uint8_t type, struct slice data,
                                       struct raft_core_update *ret_update, struct error *e);
 /* A message came in. Its entries are only looked at. UNSUPPORTED: a SNAPSHOT, this voter is behind the leader's log. */
@@ -64,9 +63,20 @@ MUST_CHECK enum errc raft_core_timeout(struct raft_core *core, uint64_t now_ms, 
 /* Entries up to index are durable. */
 MUST_CHECK enum errc raft_core_persisted(struct raft_core *core, uint64_t now_ms, uint64_t index,
                                          struct raft_core_update *ret_update, struct error *e);
-/* A checkpoint covers everything up to index: the core forgets those terms. */
+/* A checkpoint covers everything up to index: the core forgets those terms, but for the last `trailing` entries. */
 MUST_CHECK enum errc raft_core_snapshot(struct raft_core *core, uint64_t now_ms, uint64_t index, uint64_t term,
+                                        unsigned trailing, struct error *e);
+/* The CHANGE entry at index was committed. */
+MUST_CHECK enum errc raft_core_changed(struct raft_core *core, uint64_t now_ms, uint64_t index,
+                                       struct raft_core_update *ret_update, struct error *e);
+/* The leader hands over to the follower that is nearest. UNAVAILABLE: not the leader, or already about it; NOT_FOUND:
+ * nobody else votes. */
+MUST_CHECK enum errc raft_core_transfer(struct raft_core *core, uint64_t now_ms, struct raft_core_update *ret_update,
                                         struct error *e);
+/* The members by the newest entry of the log, committed or not; index 0 while it is not committed. */
+void raft_core_members(const struct raft_core *core, struct raft_core_members *ret_members);
+/* What the leader knows to be durable at a member; 0: not the leader, or nothing. */
+uint64_t raft_core_match(const struct raft_core *core, uint64_t id);
 void raft_core_close(struct raft_core *core); /* NULL is fine */
 
 #endif

@@ -10,7 +10,7 @@ enum { FLAG_PRE_VOTE = 1, FLAG_GRANTED = 2, FLAG_DISRUPT = 4, FLAG_ALL = 7 };
 void core_message_encode(const struct core_message *message, struct enc *enc)
 {
     ASSERT(message->entry_count == 0 || message->entries != NULL);
-    ASSERT(message->entry_count <= RAFT_MESSAGE_ENTRIES_MAX && message->member_count <= RAFT_VOTERS_MAX);
+    ASSERT(message->entry_count <= RAFT_MESSAGE_ENTRIES_MAX);
     enc_u8(enc, RAFT_MESSAGE_FORMAT);
     enc_u8(enc, message->kind);
     enc_u8(enc, message->version);
@@ -25,11 +25,6 @@ void core_message_encode(const struct core_message *message, struct enc *enc)
     enc_u64(enc, message->rejected);
     enc_u16(enc, message->features);
     enc_u16(enc, message->capacity);
-    enc_u64(enc, message->members_index);
-    enc_uint(enc, message->member_count);
-    for (unsigned i = 0; i < message->member_count; i++) {
-        enc_u64(enc, message->members[i]);
-    }
     enc_uint(enc, message->entry_count);
     for (unsigned i = 0; i < message->entry_count; i++) {
         enc_u64(enc, message->entries[i].term);
@@ -55,16 +50,7 @@ static bool head_decode(struct dec *dec, struct core_message *message)
     message->rejected = dec_u64(dec);
     message->features = dec_u16(dec);
     message->capacity = dec_u16(dec);
-    message->members_index = dec_u64(dec);
-    uint64_t members = dec_uint(dec);
-    if (dec->failed || flags > FLAG_ALL || members > RAFT_VOTERS_MAX) {
-        return false;
-    }
-    message->member_count = (unsigned)members;
-    for (unsigned i = 0; i < message->member_count; i++) {
-        message->members[i] = dec_u64(dec);
-    }
-    return !dec->failed && message->kind >= CORE_APPEND && message->kind <= CORE_TIMEOUT_NOW && message->from != 0 &&
+    return !dec->failed && flags <= FLAG_ALL && message->kind >= CORE_APPEND && message->kind <= CORE_TIMEOUT_NOW && message->from != 0 &&
            message->to != 0;
 }
 

@@ -1,5 +1,5 @@
 /*
- * raft_message - what voters say to one another, as values and as bytes.
+ * raft_message - what voters say to one another, as values and as bytes; who they are.
  *
  * The core keeps the terms of entries only: an outgoing APPEND names entry_count entries from index + 1 on, and whoever
  * keeps the log supplies them before it encodes the message. Thread: any; values without state.
@@ -15,8 +15,11 @@
 #include <stdint.h>
 
 #define RAFT_MESSAGE_FORMAT 1
-#define RAFT_VOTERS_MAX 5
 #define RAFT_MESSAGE_ENTRIES_MAX 1024
+
+#define RAFT_VOTERS_MAX 5
+#define RAFT_MEMBERS_MAX 9     /* voters and stand-bys */
+#define RAFT_NODE_TEXT_BYTES 40
 
 enum raft_core_type { RAFT_CORE_COMMAND = 1, RAFT_CORE_BARRIER = 2, RAFT_CORE_CHANGE = 3 }; /* as stored in records */
 
@@ -24,6 +27,18 @@ struct raft_core_entry {
     uint64_t term;
     uint8_t type;
     struct slice data; /* raft_core_open needs it for CHANGE only */
+};
+
+struct raft_core_member {
+    uint64_t id;
+    bool votes;                      /* false: a stand-by, which gets the log only */
+    char node[RAFT_NODE_TEXT_BYTES]; /* whose member it is, for whoever carries messages: libraft's address */
+};
+
+struct raft_core_members {
+    uint64_t index;                  /* of the log entry that made them */
+    unsigned count;
+    struct raft_core_member list[RAFT_MEMBERS_MAX];
 };
 
 enum core_message_kind { /* stored in messages */
@@ -48,9 +63,6 @@ struct core_message {
     bool disrupt;        /* VOTE: although a leader is known */
     uint8_t version;     /* libraft's, of this kind */
     uint16_t features, capacity;        /* results */
-    uint64_t members_index;             /* SNAPSHOT */
-    unsigned member_count;
-    uint64_t members[RAFT_VOTERS_MAX];
     unsigned entry_count;               /* APPEND */
     const struct raft_core_entry *entries; /* entry_count of them; NULL: not supplied */
 };

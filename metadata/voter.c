@@ -23,6 +23,10 @@ static void on_propose(struct task *task)
         rpc_call_finish(call, error_set(&call->error, ERRC_UNAVAILABLE, "the metadata service is not available"));
         return;
     }
+    if (!voter->leading) {
+        voter_refuse(voter, call);
+        return;
+    }
     if (voter->queue_bytes + call->head.len > VOTER_PENDING_BYTES_MAX) {
         rpc_call_finish(call, error_set(&call->error, ERRC_LIMIT, "too many commands wait"));
         return;
@@ -44,13 +48,26 @@ static void on_propose(struct task *task)
     }
 }
 
-/* One voter is the leader from its start to its end, so what it has applied is the newest state there is. */
+static bool lease_holds(struct voter *voter)
+{
+    uint64_t until_ns = atomic_load(&voter->lease_until_ns);
+    return until_ns == UINT64_MAX || env_now_ns(voter->env) < until_ns;
+}
+
+/* While the lease holds nobody else leads, so what this voter has applied is the newest state there is. It must hold when
+ * the answer is there: it was as new as any at a moment since the question came. */
 static enum errc query_run(struct voter *voter, struct rpc_call *call, bool cached_only, struct error *e)
 {
+    if (!lease_holds(voter)) {
+        return error_set(e, ERRC_CANCELED, "this voter does not lead");
+    }
     struct voter_store *store = voter_store_acquire(voter);
     enum errc rc = store != NULL ? machine_query(store->machine, call->head, cached_only, &call->reply, e)
                                  : ERRC_UNAVAILABLE;
     voter_store_release(store);
+    if (rc == ERRC_OK && !lease_holds(voter)) {
+        rc = error_set(e, ERRC_CANCELED, "this voter does not lead any more");
+    }
     if (rc != ERRC_OK) {
         enc_reset(&call->reply);
     }
@@ -66,7 +83,7 @@ static bool query_is_worth_waiting(enum errc rc)
 static void query_finish(struct rpc_call *call, enum errc rc, const struct error *e)
 {
     if (rc != ERRC_OK) {
-        rc = query_is_worth_waiting(rc) ? ERRC_UNAVAILABLE : rc;
+        rc = query_is_worth_waiting(rc) || rc == ERRC_CANCELED ? ERRC_UNAVAILABLE : rc;
         (void)error_set(&call->error, rc, "metadata query: %s", e->code != ERRC_OK ? e->text : errc_text(rc));
     }
     rpc_call_finish(call, rc);
@@ -146,7 +163,41 @@ static void on_query(struct task *task)
 static void on_renew(struct task *task)
 {
     struct rpc_call *call = container_of(task, struct rpc_call, task);
-    voter_session_renew(call->service_data, call);
+    struct voter *voter = call->service_data;
+    if (!lease_holds(voter)) { /* the horizon is the leader's to tell */
+        voter_refuse(voter, call);
+        return;
+    }
+    voter_session_renew(voter, call);
+}
+
+static void on_refuse(struct task *task)
+{
+    struct rpc_call *call = container_of(task, struct rpc_call, task);
+    voter_refuse(call->service_data, call);
+}
+
+static void on_leader(struct task *task)
+{
+    struct rpc_call *call = container_of(task, struct rpc_call, task);
+    voter_leader_fill(call->service_data, &call->reply);
+    rpc_call_finish(call, ERRC_OK);
+}
+
+static void on_message(struct task *task)
+{
+    voter_on_message(container_of(task, struct rpc_call, task));
+}
+
+static void on_member(struct task *task)
+{
+    voter_on_member(container_of(task, struct rpc_call, task));
+}
+
+static void to_executor(struct voter *voter, struct rpc_call *call, void (*run)(struct task *task))
+{
+    call->task.run = run;
+    executor_post(voter->executor, &call->task);
 }
 
 static void on_call(struct rpc_channel *channel, struct rpc_call *call)
@@ -160,13 +211,16 @@ static void on_call(struct rpc_channel *channel, struct rpc_call *call)
             rpc_call_finish(call, rc);
             return;
         }
-        call->task.run = on_propose;
-        executor_post(voter->executor, &call->task);
+        to_executor(voter, call, on_propose);
         return;
     }
     case RPC_META_QUERY: {
         struct error e = ERROR_INIT;
         enum errc rc = query_run(voter, call, true, &e);
+        if (rc == ERRC_CANCELED) {
+            to_executor(voter, call, on_refuse);
+            return;
+        }
         if (rc != ERRC_WOULD_BLOCK && !query_is_worth_waiting(rc)) {
             query_finish(call, rc, &e);
             return;
@@ -177,8 +231,19 @@ static void on_call(struct rpc_channel *channel, struct rpc_call *call)
         return;
     }
     case RPC_META_SESSION_RENEW:
-        call->task.run = on_renew;
-        executor_post(voter->executor, &call->task);
+        to_executor(voter, call, on_renew);
+        return;
+    case RPC_META_LEADER:
+        to_executor(voter, call, on_leader);
+        return;
+    case RPC_RAFT_MESSAGE:
+        to_executor(voter, call, on_message);
+        return;
+    case RPC_RAFT_MEMBER:
+        to_executor(voter, call, on_member);
+        return;
+    case RPC_RAFT_SNAPSHOT_READ:
+        voter_on_snapshot_read(voter, call);
         return;
     default:
         rpc_call_finish(call, error_set(&call->error, ERRC_UNSUPPORTED, "method %u", call->method));
@@ -261,12 +326,33 @@ static const char *mirror_state_text(enum voter_mirror_state state)
     return state == MIRROR_LIVE ? "current" : state == MIRROR_JOINING ? "joining" : "failed";
 }
 
+static void members_publish(struct voter *voter, struct voter_status *status)
+{
+    struct raft_core_members members = { .count = 0 };
+    if (voter->core != NULL) {
+        raft_core_members(voter->core, &members);
+    }
+    status->member_count = members.count;
+    for (unsigned i = 0; i < members.count; i++) {
+        const struct raft_core_member *member = &members.list[i];
+        struct voter_member_status *shown = &status->members[i];
+        *shown = (struct voter_member_status){ .id = member->id, .votes = member->votes,
+                                               .leads = member->id == voter->leader_id,
+                                               .self = member->id == voter->state.raft_id };
+        shown->match_index = shown->self ? voter->durable_index : raft_core_match(voter->core, member->id);
+        memcpy(shown->node, member->node, sizeof(shown->node));
+    }
+}
+
 void voter_status_publish(struct voter *voter)
 {
     while (atomic_flag_test_and_set_explicit(&voter->status_lock, memory_order_acquire)) {
     }
     struct voter_status *status = &voter->status;
     unsigned live = voter_live_count(voter);
+    status->leading = voter->leading;
+    status->serving = atomic_load(&voter->lease_until_ns) > env_now_ns(voter->env);
+    members_publish(voter, status);
     status->term = voter->term;
     status->commit_index = voter->commit_index;
     status->applied_index = voter->applied_index;
@@ -303,6 +389,12 @@ static void on_close(struct task *task)
     struct voter *voter = container_of(task, struct voter, close_task);
     ASSERT(!voter->closing);
     voter->closing = true;
+    voter_hand_over(voter);
+    if (voter->peers != NULL) {
+        voter_calls_fail(voter->queue_first, ERRC_UNAVAILABLE, "this voter ends");
+        voter->queue_first = NULL;
+        voter->queue_last = NULL;
+    }
     voter_advance(voter);
 }
 

@@ -17,6 +17,8 @@
 
 #define VOTER_DIRS_MAX 64
 #define VOTER_PATH_BYTES 1024
+#define VOTER_MEMBERS_MAX 9
+#define VOTER_NODE_TEXT_BYTES 40
 #define VOTER_PENDING_BYTES_MAX (64u << 20) /* commands that wait; above: LIMIT */
 #define VOTER_ENTRY_BYTES_MAX (1u << 20)    /* commands of one log entry, unless one alone is larger */
 
@@ -25,6 +27,12 @@ struct voter;
 struct voter_dir {
     struct disk_id disk;
     const char *path; /* DIR */
+};
+
+/* How a voter reaches the others. Called on its executor. */
+struct voter_peers {
+    /* The channel to the voter of that node (as in raft_core_member); NULL: not known now. It lives as long as the voter. */
+    struct rpc_channel *(*channel)(void *data, const char *node);
 };
 
 struct voter_config {
@@ -44,14 +52,32 @@ struct voter_config {
     struct kv_options kv;          /* zeros: defaults */
     void (*on_event)(void *data, const char *event, const char *path, const char *text); /* for the log; may be NULL */
     void *data;
+    const struct voter_peers *peers; /* NULL: alone, now and later. Borrowed */
+    void *peers_data;
+    const char *node;                /* with peers: this one's name to them */
+    unsigned election_ms;            /* 0: 1,000. The same for all voters */
 };
+
+/* A voter that joins others: brings their state into DIR, which voter_open then opens. Nothing else is there yet, or what
+ * an attempt before left. */
+struct voter_seed_config {
+    struct env *env;
+    struct executor *executor;     /* serial; may block */
+    struct rpc_channel *channel;   /* to the voter that leads */
+    struct cluster_id cluster;
+    struct voter_dir dir;
+    uint64_t raft_id;              /* of this voter from now on: never used by another one of the cluster */
+    void (*done)(void *data, enum errc rc, const struct error *e); /* UNAVAILABLE: try again later */
+    void *data;
+};
+void voter_seed_start(const struct voter_seed_config *config);
 
 /* Blocks until the state is replayed and requests are served.
  * Errors  NOT_FOUND no DIR has metadata; UNAVAILABLE half or more of the DIRs that the newest state counts are missing
  *         or unreadable (named in the text);
  *         CORRUPT every current mirror is damaged; FORMAT written by a newer program; IO. */
 MUST_CHECK enum errc voter_open(const struct voter_config *config, struct voter **ret_voter, struct error *e);
-/* Serves META_PROPOSE, META_QUERY, META_SESSION_RENEW. */
+/* Serves META_* and RAFT_*. */
 struct rpc_channel *voter_channel(struct voter *voter);
 /* Another part of the program saw this disk fail: its mirror leaves. */
 void voter_mirror_failed(struct voter *voter, struct disk_id disk, const char *reason);
@@ -64,7 +90,16 @@ struct voter_mirror_status {
     const char *state; /* "current", "joining", "failed" */
     bool active;       /* the state store lies here */
 };
+struct voter_member_status {
+    uint64_t id;
+    char node[VOTER_NODE_TEXT_BYTES];
+    bool votes, leads, self;
+    uint64_t match_index; /* durable there as far as the leader knows; 0 elsewhere */
+};
 struct voter_status {
+    bool leading, serving;     /* serving: leads, and answers queries */
+    unsigned member_count;
+    struct voter_member_status members[VOTER_MEMBERS_MAX];
     uint64_t term, commit_index, applied_index, generation;
     uint64_t log_bytes;        /* since the last checkpoint */
     uint64_t checkpoint_index;

@@ -14,6 +14,9 @@
 #include <string.h>
 
 #define NS_PER_MS 1000000u
+#define READ_PAUSE_NS UINT64_C(10000000000)
+#define READ_LOG_FACTOR 4
+#define KEPT_BYTES (16u << 20) /* of entries that a checkpoint covers */
 
 /* ---- checkpoints ---- */
 
@@ -27,6 +30,21 @@ static void checkpoint_failures(struct voter *voter)
     }
 }
 
+/* Entries up to `index` that stay in the window for voters that are behind: 0 for one that is alone. */
+static unsigned entries_keep(struct voter *voter, uint64_t index)
+{
+    uint64_t first = index + 1;
+    uint64_t bytes = 0;
+    if (voter->peers == NULL) {
+        return 0;
+    }
+    for (; first > voter->window.first && bytes < KEPT_BYTES; first--) {
+        bytes += window_at(&voter->window, first - 1)->data.len;
+    }
+    window_drop_front(&voter->window, first);
+    return (unsigned)(index + 1 - first);
+}
+
 static void checkpoint_done(struct task *task)
 {
     struct voter *voter = container_of(task, struct voter, copier_task);
@@ -36,12 +54,14 @@ static void checkpoint_done(struct task *task)
     voter->checkpointing = false;
     if (voter->copier_rc != ERRC_OK) {
         voter_event(voter, "metadata_checkpoint_failed", "", voter->copier_error.text);
-    } else if (voter->core != NULL &&
-               raft_core_snapshot(voter->core, env_now_ns(voter->env) / NS_PER_MS, voter->checkpoint_next.index,
-                                  voter->checkpoint_next.term, &e) != ERRC_OK) {
-        voter_event(voter, "metadata_snapshot_failed", "", e.text);
     } else {
         voter->checkpoint = voter->checkpoint_next;
+        unsigned kept = entries_keep(voter, voter->checkpoint.index);
+        if (voter->core != NULL &&
+            raft_core_snapshot(voter->core, env_now_ns(voter->env) / NS_PER_MS, voter->checkpoint.index,
+                               voter->checkpoint.term, kept, &e) != ERRC_OK) {
+            voter_event(voter, "metadata_snapshot_failed", "", e.text);
+        }
     }
     checkpoint_failures(voter);
     voter_advance(voter);
@@ -94,11 +114,20 @@ static void checkpoint_run(struct task *task)
     executor_post(voter->executor, task);
 }
 
+/* Another voter takes the checkpoint that is there: it stays, unless the log grows too long meanwhile. */
+static bool is_read(struct voter *voter)
+{
+    uint64_t read_ns = atomic_load(&voter->checkpoint_read_ns);
+    return read_ns != 0 && env_now_ns(voter->env) - read_ns < READ_PAUSE_NS &&
+           voter->log_bytes < READ_LOG_FACTOR * voter->checkpoint_log_bytes;
+}
+
 void voter_checkpoint_begin(struct voter *voter)
 {
     bool wanted = voter->log_bytes >= voter->checkpoint_log_bytes ||
                   (voter->checkpoint_wanted > 0 && voter->applied_index >= voter->checkpoint_wanted);
-    if (!wanted || voter->checkpointing || voter->joining >= 0 || voter->store == NULL ||
+    bool busy = voter->checkpointing || voter->fetching || voter->install_wanted != 0 || voter->fence_wanted;
+    if (!wanted || busy || is_read(voter) || voter->joining >= 0 || voter->store == NULL ||
         voter->applied_index <= voter->checkpoint.index ||
         voter->mirrors[voter->store->mirror].state != MIRROR_LIVE) {
         return;
@@ -106,7 +135,8 @@ void voter_checkpoint_begin(struct voter *voter)
     voter->checkpointing = true;
     voter->checkpoint_wanted = 0;
     voter->log_bytes = 0;
-    voter->checkpoint_next = (struct checkpoint_info){ voter->applied_index, voter->term };
+    voter->checkpoint_next = (struct checkpoint_info){ voter->applied_index,
+                                                       window_term(&voter->window, voter->applied_index) };
     voter->checkpoint_store = voter_store_acquire(voter);
     for (unsigned i = 0; i < voter->mirror_count; i++) {
         struct voter_mirror *mirror = &voter->mirrors[i];
@@ -199,7 +229,7 @@ static void join_log_run(struct task *task)
     struct voter *voter = container_of(task, struct voter, copier_task);
     error_clear(&voter->copier_error);
     voter->copier_rc = mirror_log_copy(&voter->mirrors[voter->joining].mirror,
-                                       &voter->mirrors[voter->join_base].mirror, voter->last_index,
+                                       &voter->mirrors[voter->join_base].mirror, voter->durable_index,
                                        &voter->copier_error);
     task->run = join_log_copied;
     executor_post(voter->executor, task);
@@ -261,7 +291,7 @@ static void join_run(struct task *task)
 /* A mirror is wanted and a DIR is there that is none. A DIR that failed in this run is not tried again. */
 void voter_join_begin(struct voter *voter)
 {
-    if (voter->joining >= 0 || voter->checkpointing || voter->rests || voter->fence_wanted ||
+    if (voter->joining >= 0 || voter->checkpointing || voter->rests ||
         voter->replacement_count > 0 || voter_live_first(voter) < 0 ||
         voter_live_count(voter) >= voter_mirrors_wanted(voter)) {
         return;

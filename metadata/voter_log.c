@@ -1,14 +1,15 @@
 /*
  * The life of a command, on the voter's executor but for the writes:
  *
- *   queue -> batch -> [mirrors: write + fdatasync] -> (fence?) -> committed -> applied -> answered
+ *   queue -> entry -> [mirrors: write + fdatasync] -> (fence?) -> durable here -> committed -> applied -> answered
+ *                  -> [other voters, the same]                -> durable there /
  *
- * One batch is at the mirrors at a time; what arrives meanwhile makes the next one. A batch is applied while the next
- * is being written. A mirror that fails leaves, and the generation that says so is durable on all others before the
- * batch is answered.
+ * One write is at the mirrors at a time; commands that arrive meanwhile make the next entry. Entries are applied while
+ * later ones are being written. A mirror that fails leaves, and the generation that says so is durable on all others
+ * before the write counts. What a follower takes from its leader goes the same way, and nobody is answered.
  *
  * Seal: a damaged last record can't be told from a torn write, so a record with commands does not stay the last one: a
- * barrier follows when the voter has been idle for a moment, and when it closes.
+ * barrier follows when the leader has been idle for a moment, and when a voter that is alone closes.
  */
 #include "metadata/voter_state.h"
 
@@ -21,6 +22,7 @@
 
 #define NS_PER_MS 1000000u
 #define ENTRY_COMMANDS_MAX 4096
+#define UNCOMMITTED_MAX 32 /* entries that other voters have not confirmed; libraft has no more on their way */
 #define SEAL_IDLE_MS 200
 #define REVIVE_MS 2000
 #define REST_MS 10000 /* between two attempts at a join or a store move whose source failed */
@@ -118,94 +120,29 @@ void voter_mirror_drop(struct voter *voter, unsigned index, const char *reason)
     }
 }
 
-/* ---- answering ---- */
+/* ---- the end ---- */
 
-static void calls_fail(struct rpc_call *call, enum errc status, const char *text)
+void voter_die(struct voter *voter, const char *text)
 {
-    while (call != NULL) {
-        struct rpc_call *next = call->next;
-        (void)error_set(&call->error, status, "%s", text);
-        rpc_call_finish(call, status);
-        call = next;
+    if (voter->dead) {
+        return;
     }
-}
-
-static void voter_die(struct voter *voter, const char *text)
-{
     voter->dead = true;
     voter_event(voter, "metadata_unavailable", "", text);
-    calls_fail(voter->queue_first, ERRC_UNAVAILABLE, text);
+    voter_raft_end(voter);
+    for (uint64_t index = voter->applied_index + 1; index < voter->window.next; index++) {
+        struct voter_entry *entry = window_at(&voter->window, index);
+        struct rpc_call *calls = entry != NULL ? entry->calls : NULL;
+        if (calls != NULL) { /* the revival may find the entry in the log */
+            entry->calls = NULL;
+            voter_calls_fail(calls, ERRC_TIMEOUT, text);
+        }
+    }
+    voter_calls_fail(voter->queue_first, ERRC_UNAVAILABLE, text);
     voter->queue_first = NULL;
     voter->queue_last = NULL;
     voter->queue_bytes = 0;
     timer_start(voter->executor, &voter->revive_timer, REVIVE_MS);
-}
-
-static void batch_free(struct voter_batch *batch)
-{
-    enc_free(&batch->data);
-    enc_free(&batch->records);
-    *batch = (struct voter_batch){ .first = NULL };
-}
-
-/* ---- applying ---- */
-
-/* Applies the committed batch; moves the store where its DIR fails meanwhile. */
-static enum errc batch_apply(struct voter *voter, struct voter_batch *batch, struct enc *results, size_t *ends,
-                             struct error *e)
-{
-    struct error why = ERROR_INIT;
-    enum errc rc = voter_entry_apply(voter->store, batch->index, batch->type, enc_slice(&batch->data), results, ends,
-                                     batch->count, &why);
-    if (rc == ERRC_OK) {
-        return rc;
-    }
-    if (rc == ERRC_FORMAT || rc == ERRC_LIMIT) { /* the command's fault, not the DIR's */
-        return error_set(e, rc, "%s", why.text);
-    }
-    voter_mirror_drop(voter, voter->store->mirror, why.text);
-    rc = voter_store_move(voter, batch->index - 1, e);
-    if (rc == ERRC_OK) {
-        enc_reset(results);
-        rc = voter_entry_apply(voter->store, batch->index, batch->type, enc_slice(&batch->data), results, ends,
-                               batch->count, e);
-    }
-    return rc;
-}
-
-static void batch_answer(struct voter_batch *batch, const struct enc *results, const size_t *ends)
-{
-    size_t at = 0;
-    unsigned i = 0;
-    for (struct rpc_call *call = batch->first; call != NULL; i++) {
-        struct rpc_call *next = call->next;
-        enc_raw(&call->reply, results->data + at, ends[i] - at);
-        at = ends[i];
-        rpc_call_finish(call, ERRC_OK);
-        call = next;
-    }
-}
-
-static void batch_finish(struct voter *voter, struct voter_batch *batch)
-{
-    struct enc results = ENC_INIT;
-    struct error e = ERROR_INIT;
-    size_t *ends = mem_alloc((batch->count + 1u) * sizeof(*ends));
-    if (voter->dead) { /* an entry before it was not applied: this one must not be either; the revival replays both */
-        calls_fail(batch->first, ERRC_TIMEOUT, "the metadata state stopped before this command");
-    } else if (batch_apply(voter, batch, &results, ends, &e) != ERRC_OK) {
-        calls_fail(batch->first, ERRC_TIMEOUT, e.text);
-        voter_die(voter, e.text);
-    } else {
-        voter->applied_index = batch->index;
-        batch_answer(batch, &results, ends);
-    }
-    mem_free(ends);
-    enc_free(&results);
-    batch_free(batch);
-    if (voter->phase == PHASE_IDLE) {
-        voter_advance(voter); /* a mirror may have left, a checkpoint or the end may have waited for this */
-    }
 }
 
 /* ---- writing ---- */
@@ -216,9 +153,12 @@ static void mirror_write(struct task *task)
 {
     struct voter_mirror *mirror = container_of(task, struct voter_mirror, task);
     struct voter *voter = mirror->voter;
-    const struct voter_batch *batch = &voter->batch; /* not changed while PHASE_WRITING */
-    error_clear(&mirror->error);
-    mirror->rc = mirror_append(&mirror->mirror, enc_slice(&batch->records), batch->index, voter->chain, &mirror->error);
+    error_clear(&mirror->error); /* what is read of the voter here does not change while PHASE_WRITING */
+    mirror->rc = voter->write_cut != 0 ? mirror_truncate(&mirror->mirror, voter->write_cut, &mirror->error) : ERRC_OK;
+    if (mirror->rc == ERRC_OK) {
+        mirror->rc = mirror_append(&mirror->mirror, enc_slice(&voter->records), voter->write_first, voter->write_chain,
+                                   &mirror->error);
+    }
     task->run = mirror_written;
     executor_post(voter->executor, task);
 }
@@ -277,55 +217,44 @@ void voter_generation_next(struct voter *voter)
     }
 }
 
-static void batch_abandon(struct voter *voter, const char *text)
-{
-    if (voter->batch_under_way) {
-        calls_fail(voter->batch.first, ERRC_TIMEOUT, text);
-        batch_free(&voter->batch);
-        voter->batch_under_way = false;
-    }
-    voter->phase = PHASE_IDLE;
-    voter_die(voter, text);
-}
-
-/* The new set of mirrors, under a generation of its own. */
+/* The new set of mirrors, term, vote and members, under a generation of its own. */
 static void fence_begin(struct voter *voter)
 {
     voter->fence_wanted = false;
     if (voter_live_count(voter) == 0 || !voter_quorum(voter)) {
-        batch_abandon(voter, voter_live_count(voter) == 0 ? "no metadata mirror is left"
-                                                          : "too few directories are left to agree on the metadata");
+        voter->phase = PHASE_IDLE;
+        voter->write_under_way = false;
+        enc_free(&voter->records);
+        voter_die(voter, voter_live_count(voter) == 0 ? "no metadata mirror is left"
+                                                      : "too few directories are left to agree on the metadata");
         return;
     }
+    voter->state.term = voter->hard_term;
+    voter->state.vote = voter->hard_vote;
+    voter->state.members = voter->members;
     voter_generation_next(voter);
     mirrors_run(voter, PHASE_FENCING, mirror_state_save);
 }
 
-/* The batch is durable everywhere: raft counts it, the next one may be written, this one is applied. */
-static void batch_committed(struct voter *voter)
+/* The records are durable everywhere here: raft counts them, unless another leader's came in their place meanwhile. */
+static void write_done(struct voter *voter)
 {
-    struct voter_batch batch = voter->batch;
     struct raft_core_update update;
     struct error e = ERROR_INIT;
-    voter->batch = (struct voter_batch){ .first = NULL };
-    voter->batch_under_way = false;
-    struct dec dec = dec_of(slice_of(batch.records.data, 8));
-    (void)dec_u32(&dec);
-    voter->chain = dec_u32(&dec); /* the header CRC of the record */
+    voter->write_under_way = false;
     voter->phase = PHASE_IDLE;
-    voter->last_index = batch.index;
-    voter->last_type = batch.type;
-    voter->log_bytes += batch.records.len;
-    if (raft_core_persisted(voter->core, now_ms(voter), batch.index, &update, &e) != ERRC_OK ||
-        update.commit_index < batch.index) {
-        calls_fail(batch.first, ERRC_TIMEOUT, "the log entry was not committed");
-        voter_die(voter, e.code != ERRC_OK ? e.text : "raft did not commit a durable entry");
-        batch_free(&batch);
+    voter->log_bytes += voter->records.len;
+    enc_reset(&voter->records);
+    if (voter->write_last <= voter->durable_index || voter->dead) {
         return;
     }
-    voter->commit_index = update.commit_index;
-    voter_advance(voter); /* the next batch goes to the mirrors before this one is applied */
-    batch_finish(voter, &batch);
+    voter->durable_index = voter->write_last;
+    voter->last_type = window_at(&voter->window, voter->durable_index)->type;
+    if (raft_core_persisted(voter->core, now_ms(voter), voter->durable_index, &update, &e) != ERRC_OK) {
+        voter_die(voter, e.text);
+    } else {
+        voter_core_take(voter, &update, NULL, slice_of(NULL, 0));
+    }
 }
 
 static void phase_end(struct voter *voter)
@@ -335,14 +264,13 @@ static void phase_end(struct voter *voter)
     }
     if (voter_live_count(voter) == 0 || voter->fence_wanted) {
         fence_begin(voter);
-    } else if (voter->batch_under_way) {
-        batch_committed(voter);
+    } else if (voter->write_under_way) {
+        write_done(voter);
     } else {
         voter->phase = PHASE_IDLE;
     }
-    if (voter->phase == PHASE_IDLE) {
-        voter_advance(voter);
-    }
+    voter_messages_flush(voter); /* term and vote may be durable now */
+    voter_advance(voter);
 }
 
 static void mirror_written(struct task *task)
@@ -360,31 +288,67 @@ static void mirror_written(struct task *task)
 
 /* ---- gathering ---- */
 
-static void batch_gather(struct voter *voter)
+/* Commands from the queue, as one entry's data; its calls in *ret_calls. */
+static unsigned gather(struct voter *voter, struct enc *data, struct rpc_call **ret_calls)
 {
-    struct voter_batch *batch = &voter->batch;
-    ASSERT(batch->first == NULL && voter->queue_first != NULL);
-    batch->type = RAFT_CORE_COMMAND;
-    enc_u32(&batch->data, 0); /* the count, below */
-    while (voter->queue_first != NULL && batch->count < ENTRY_COMMANDS_MAX) {
+    struct rpc_call *last = NULL;
+    unsigned count = 0;
+    enc_u32(data, 0); /* the count, below */
+    while (voter->queue_first != NULL && count < ENTRY_COMMANDS_MAX) {
         struct rpc_call *call = voter->queue_first;
-        if (batch->count > 0 && batch->data.len + call->head.len + 4 > VOTER_ENTRY_BYTES_MAX) {
+        if (count > 0 && data->len + call->head.len + 4 > VOTER_ENTRY_BYTES_MAX) {
             break;
         }
         voter->queue_first = call->next;
         voter->queue_bytes -= call->head.len;
         call->next = NULL;
-        enc_u32(&batch->data, (uint32_t)call->head.len);
-        enc_raw(&batch->data, call->head.data, call->head.len);
-        if (batch->last != NULL) {
-            batch->last->next = call;
+        enc_u32(data, (uint32_t)call->head.len);
+        enc_raw(data, call->head.data, call->head.len);
+        if (last != NULL) {
+            last->next = call;
         } else {
-            batch->first = call;
+            *ret_calls = call;
         }
-        batch->last = call;
-        batch->count++;
+        last = call;
+        count++;
     }
-    store_le32(batch->data.data, batch->count);
+    store_le32(data->data, count);
+    return count;
+}
+
+enum errc voter_submit(struct voter *voter, uint8_t type, const struct enc *data, struct error *e)
+{
+    struct raft_core_update update;
+    uint64_t index = voter->window.next;
+    enum errc rc = raft_core_submit(voter->core, now_ms(voter), type, enc_slice(data), &update, e);
+    if (rc != ERRC_OK) {
+        return rc;
+    }
+    ASSERT(update.append_index == index && update.append_count == 1);
+    voter_core_take(voter, &update, NULL, enc_slice(data));
+    return ERRC_OK;
+}
+
+/* With commands from the queue, or without. */
+static void entry_make(struct voter *voter, bool commands)
+{
+    struct enc data = ENC_INIT;
+    struct error e = ERROR_INIT;
+    struct rpc_call *calls = NULL;
+    uint64_t index = voter->window.next;
+    unsigned count = commands ? gather(voter, &data, &calls) : 0;
+    voter->seal_now = false;
+    enum errc rc = voter_submit(voter, commands ? RAFT_CORE_COMMAND : RAFT_CORE_BARRIER, &data, &e);
+    enc_free(&data);
+    if (rc != ERRC_OK) {
+        voter_calls_fail(calls, ERRC_UNAVAILABLE, e.text);
+        if (rc != ERRC_UNAVAILABLE || voter->peers == NULL) {
+            voter_die(voter, e.text);
+        }
+        return;
+    }
+    window_at(&voter->window, index)->calls = calls;
+    window_at(&voter->window, index)->call_count = count;
 }
 
 /* A log is damaged somewhere: this entry begins a new segment everywhere, and the checkpoint after it cuts what was
@@ -392,7 +356,7 @@ static void batch_gather(struct voter *voter)
 static void segments_roll(struct voter *voter)
 {
     voter->roll_wanted = false;
-    voter->checkpoint_wanted = voter->last_index + 1;
+    voter->checkpoint_wanted = voter->durable_index + 1;
     for (unsigned i = 0; i < voter->mirror_count; i++) {
         if (voter->mirrors[i].state == MIRROR_LIVE) {
             mirror_roll(&voter->mirrors[i].mirror);
@@ -400,45 +364,61 @@ static void segments_roll(struct voter *voter)
     }
 }
 
-/* With commands from the queue, or a seal. */
-static void batch_begin(struct voter *voter, bool seal)
+/* The entries that the mirrors do not have yet, as many as a segment may take at once. */
+static void records_write(struct voter *voter)
 {
-    struct voter_batch *batch = &voter->batch;
-    struct raft_core_update update;
-    struct error e = ERROR_INIT;
-    voter->seal_now = false;
-    if (seal) {
-        batch->type = RAFT_CORE_BARRIER;
-    } else {
-        batch_gather(voter);
-    }
+    uint64_t index = voter->durable_index;
     if (voter->roll_wanted) {
         segments_roll(voter);
     }
-    if (raft_core_submit(voter->core, now_ms(voter), batch->type, enc_slice(&batch->data), &update, &e) != ERRC_OK ||
-        update.append_index != voter->last_index + 1 || update.append_count != 1) {
-        calls_fail(batch->first, ERRC_UNAVAILABLE, "not the leader");
-        batch_free(batch);
-        voter_die(voter, e.code != ERRC_OK ? e.text : "raft refused an entry");
-        return;
+    voter->write_first = index + 1;
+    voter->write_chain = window_chain(&voter->window, index);
+    voter->write_cut = voter->cut_wanted;
+    voter->cut_wanted = 0;
+    uint32_t chain = voter->write_chain;
+    for (index++; index < voter->window.next; index++) {
+        struct voter_entry *entry = window_at(&voter->window, index);
+        if (voter->records.len > 0 && voter->records.len + LOG_RECORD_HEADER_BYTES + entry->data.len > LOG_ENTRY_BYTES_MAX) {
+            break;
+        }
+        chain = log_record_encode(&voter->records, voter->state.cluster, index, entry->term, entry->type,
+                                  voter->write_first, chain, enc_slice(&entry->data));
+        entry->chain = chain;
+        entry->chained = true;
     }
-    batch->index = update.append_index;
-    batch->term = update.append_term;
-    (void)log_record_encode(&batch->records, voter->state.cluster, batch->index, batch->term, batch->type, batch->index,
-                            voter->chain, enc_slice(&batch->data));
-    voter->batch_under_way = true;
+    voter->write_last = index - 1;
+    voter->written_index = voter->write_last;
+    voter->write_under_way = true;
     mirrors_run(voter, PHASE_WRITING, mirror_write);
 }
 
 /* ---- what can begin ---- */
 
-static bool voter_idle(const struct voter *voter)
+static bool all_written(const struct voter *voter)
 {
-    return voter->phase == PHASE_IDLE && !voter->batch_under_way && !voter->checkpointing && voter->joining < 0;
+    return voter->durable_index + 1 == voter->window.next;
+}
+
+/* Nothing is at the mirrors or the copier, and all is applied that can be. */
+bool voter_idle(const struct voter *voter)
+{
+    bool applied = voter->applied_index >= voter->commit_index || voter->applied_index >= voter->durable_index;
+    return voter->phase == PHASE_IDLE && !voter->write_under_way && !voter->checkpointing && voter->joining < 0 &&
+           !voter->fetching &&
+           (voter->dead || (all_written(voter) && applied && !voter->apply_posted));
 }
 
 void voter_free(struct voter *voter)
 {
+    for (uint64_t index = voter->window.first; index < voter->window.next; index++) {
+        struct voter_entry *entry = window_at(&voter->window, index);
+        struct rpc_call *calls = entry->calls;
+        entry->calls = NULL;
+        voter_calls_fail(calls, ERRC_TIMEOUT, "this voter ends; the command may have been done");
+    }
+    window_done(&voter->window);
+    enc_free(&voter->records);
+    voter_messages_drop(voter);
     voter_store_release(voter->store);
     voter_store_release(voter->store_retired);
     raft_core_close(voter->core);
@@ -465,7 +445,7 @@ static void close_finish(struct task *task)
         voter_advance(voter);
         return;
     }
-    if (atomic_load(&voter->queries) > 0) { /* on the query pool, reading a disk: they end soon */
+    if (atomic_load(&voter->queries) > 0 || voter->sends > 0) { /* reading a disk, or messages: they end soon */
         voter->close_timer.task.run = on_close_timer;
         timer_start(voter->executor, &voter->close_timer, 1);
         return;
@@ -473,6 +453,7 @@ static void close_finish(struct task *task)
     timer_stop(voter->executor, &voter->seal_timer);
     timer_stop(voter->executor, &voter->revive_timer);
     timer_stop(voter->executor, &voter->rest_timer);
+    voter_raft_end(voter);
     voter_free(voter);
     done(data);
 }
@@ -528,6 +509,31 @@ void voter_timers_init(struct voter *voter)
     voter->revive_timer.task.run = on_revive_timer;
 }
 
+/* A leader whose log ends with commands, and nothing comes. */
+static void seal_look(struct voter *voter)
+{
+    bool unsealed = voter->leading && voter->last_type == RAFT_CORE_COMMAND && all_written(voter);
+    if (!unsealed) {
+        return;
+    }
+    if (voter->seal_now || (voter->closing && voter->peers == NULL && voter_idle(voter))) {
+        entry_make(voter, false);
+    } else if (!voter->seal_timer.armed && !(voter->closing && voter->peers != NULL)) {
+        timer_start(voter->executor, &voter->seal_timer, SEAL_IDLE_MS);
+    }
+}
+
+/* Entries of this voter's own. */
+static void entries_make(struct voter *voter)
+{
+    bool may = voter->leading && all_written(voter) && voter->window.next - 1 - voter->commit_index < UNCOMMITTED_MAX;
+    if (may && (voter->queue_first != NULL || voter->roll_wanted)) {
+        entry_make(voter, voter->queue_first != NULL);
+    } else if (may) {
+        seal_look(voter);
+    }
+}
+
 /* Idle, alive: the next thing that goes to the mirrors. */
 static void write_begin(struct voter *voter)
 {
@@ -537,24 +543,38 @@ static void write_begin(struct voter *voter)
     if (!voter->fence_wanted) {
         voter_store_follow(voter);
     }
-    bool unsealed = voter->last_type == RAFT_CORE_COMMAND;
+    if (!voter->fence_wanted && !voter->join_ready) {
+        entries_make(voter);
+    }
+    if (voter->dead) {
+        return;
+    }
     if (voter->fence_wanted) {
         fence_begin(voter);
     } else if (voter->join_ready) {
         voter_join_copy_log(voter);
-    } else if (voter->queue_first != NULL || voter->roll_wanted) {
-        batch_begin(voter, voter->queue_first == NULL);
-    } else if (unsealed && (voter->seal_now || (voter->closing && voter_idle(voter)))) {
-        batch_begin(voter, true);
-    } else if (unsealed && !voter->seal_timer.armed) {
-        timer_start(voter->executor, &voter->seal_timer, SEAL_IDLE_MS);
+    } else if (!all_written(voter)) {
+        records_write(voter);
     }
+}
+
+/* A leader with others to lead first hands over; if none takes over in time, they will notice. */
+static bool may_end(struct voter *voter)
+{
+    return voter->peers == NULL || !voter->leading || voter->dead || env_now_ns(voter->env) >= voter->close_by_ns;
 }
 
 void voter_advance(struct voter *voter)
 {
+    if (voter->install_wanted != 0 && voter_idle(voter) && !voter->closing) {
+        voter_install(voter);
+    }
     if (voter->phase == PHASE_IDLE && !voter->dead) {
         write_begin(voter);
+    }
+    voter_apply(voter);
+    if (voter->phase == PHASE_IDLE && !voter->dead && voter->fence_wanted) {
+        fence_begin(voter); /* applying made a mirror leave, or changed the members */
     }
     if (voter->dead && voter->join_ready) {
         voter_join_abort(voter);
@@ -564,7 +584,7 @@ void voter_advance(struct voter *voter)
         voter_checkpoint_begin(voter);
     }
     voter_status_publish(voter);
-    if (voter->closing && !voter->close_posted && voter_idle(voter) && voter->queue_first == NULL) {
+    if (voter->closing && !voter->close_posted && voter_idle(voter) && voter->queue_first == NULL && may_end(voter)) {
         voter->close_posted = true;
         voter->close_task.run = close_finish;
         executor_post(voter->executor, &voter->close_task);

@@ -4,6 +4,7 @@
 #include "common/base/assert.h"
 #include "common/base/list.h"
 #include "common/base/mem.h"
+#include "metadata/checkpoint_fetch.h"
 #include "metadata/voter_state.h"
 
 #include <stdio.h>
@@ -14,6 +15,7 @@
 #define KV_BLOB_BYTES_MIN 1024
 #define NS_PER_MS 1000000u
 #define CHECKPOINT_LOG_BYTES (64u << 20)
+#define ELECTION_MS 1000
 #define GENERATION_STEP_FORCED 1000000u
 
 STATIC_ASSERT(MIRROR_PATH_BYTES == VOTER_PATH_BYTES, "paths are copied whole");
@@ -25,6 +27,7 @@ struct start {
     unsigned mirrors_wanted;
     unsigned start_without_count;
     const char *const *start_without;
+    const char *node;                            /* of a bootstrap */
     struct mirror_state *states;                 /* by DIR */
     enum errc state_rc[VOTER_DIRS_MAX];
     struct log_contents logs[VOTER_DIRS_MAX];
@@ -46,7 +49,7 @@ static void start_free(struct start *start)
     mem_free(start);
 }
 
-static const uint64_t single_voter = 1; /* raft's id of it, as in every log so far */
+#define FIRST_VOTER 1 /* raft's id of the voter that a data set or a cluster began with */
 
 /* ---- which generation counts ---- */
 
@@ -328,7 +331,10 @@ static enum errc bootstrap(struct start *start, struct error *e)
         (void)snprintf(state->dirs[i].path, MIRROR_PATH_BYTES, "%s", voter->mirrors[i].path);
     }
     env_random(voter->env, &state->nonce, sizeof(state->nonce));
-    enum errc rc = raft_core_bootstrap(1, &single_voter, &data, e);
+    state->raft_id = FIRST_VOTER;
+    state->members = (struct raft_core_members){ .index = 1, .count = 1, .list[0] = { .id = FIRST_VOTER, .votes = true } };
+    (void)snprintf(state->members.list[0].node, RAFT_NODE_TEXT_BYTES, "%s", start->node != NULL ? start->node : "");
+    enum errc rc = raft_core_change(&state->members, &data, e);
     if (rc == ERRC_OK) {
         (void)log_record_encode(&record, start->cluster, 1, 1, RAFT_CORE_CHANGE, 1, 0, enc_slice(&data));
     }
@@ -431,42 +437,149 @@ static enum errc generation_publish(struct start *start, struct error *e)
 
 /* ---- raft ---- */
 
-/* To raft, what was cut off the log is a snapshot; the term of a single voter never changes. */
+/* The log into the window: what is not applied yet, and with peers what one of them may lack. */
+static void window_fill(struct voter *voter, const struct log_contents *log)
+{
+    window_done(&voter->window);
+    if (voter->peers == NULL) { /* all of it is committed, and replayed from the files */
+        window_init(&voter->window, log_last(log) + 1, log->entries[log->count - 1].term, log->chain);
+        return;
+    }
+    window_init(&voter->window, log->first_index, 0, 0);
+    for (size_t i = 0; i < log->count; i++) {
+        const struct log_entry *from = &log->entries[i];
+        struct voter_entry *entry = window_push(&voter->window, from->term, from->type);
+        enc_raw(&entry->data, from->data.data, from->data.len);
+        entry->chain = from->chain;
+        entry->chained = true;
+        voter->window.bytes += from->data.len;
+    }
+}
+
+/* What a checkpoint covers is raft's snapshot; without a usable one, what was cut off the log is. */
+static enum errc snapshot_find(struct start *start, struct raft_core_start *core, struct error *e)
+{
+    struct voter *voter = start->voter;
+    const struct log_contents *log = &start->logs[start->base];
+    struct error why = ERROR_INIT;
+    voter->checkpoint = (struct checkpoint_info){ 0, 0 };
+    enum errc rc = checkpoint_newest(voter->env, voter->mirrors[start->base].mirror.dir, log_last(log), &voter->checkpoint,
+                                     &why);
+    if (rc != ERRC_OK && rc != ERRC_NOT_FOUND) {
+        return error_set(e, rc, "%s", why.text);
+    }
+    if (rc == ERRC_OK && voter->checkpoint.index >= log->first_index) {
+        core->snapshot_index = voter->checkpoint.index;
+        core->snapshot_term = log->entries[voter->checkpoint.index - log->first_index].term;
+    } else if (log->first_index > 1) {
+        core->snapshot_index = log->first_index - 1;
+        core->snapshot_term = log->entries[0].term;
+    }
+    return ERRC_OK;
+}
+
 static enum errc core_open(struct start *start, struct error *e)
 {
     struct voter *voter = start->voter;
     const struct log_contents *log = &start->logs[start->base];
+    unsigned seed = 0;
+    env_random(voter->env, &seed, sizeof(seed));
+    struct raft_core_start core = {
+        .now_ms = env_now_ns(voter->env) / NS_PER_MS, .id = voter->state.raft_id, .members = &voter->state.members,
+        .seed = seed, .election_ms = (unsigned)voter->election_ms, .heartbeat_ms = (unsigned)voter->election_ms / 10,
+        .term = voter->state.term, .vote = voter->state.vote, .first_index = log->first_index, .count = log->count,
+    };
+    enum errc rc = snapshot_find(start, &core, e);
+    if (rc != ERRC_OK) {
+        return rc;
+    }
     struct raft_core_entry *entries = mem_alloc(log->count * sizeof(*entries));
     for (size_t i = 0; i < log->count; i++) {
         const struct log_entry *entry = &log->entries[i];
         entries[i] = (struct raft_core_entry){ entry->term, entry->type, entry->data };
     }
-    const struct raft_core_start core = {
-        .now_ms = env_now_ns(voter->env) / NS_PER_MS, .id = single_voter, .voter_count = 1, .voters = &single_voter,
-        .term = voter->state.term, .vote = voter->state.vote,
-        .snapshot_index = log->first_index - 1, .snapshot_term = log->first_index > 1 ? entries[0].term : 0,
-        .first_index = log->first_index, .count = log->count, .entries = entries,
-    };
+    core.entries = entries;
     struct raft_core_update update = { .commit_index = 0 };
-    enum errc rc = raft_core_open(&core, &voter->core, &update, e);
+    rc = raft_core_open(&core, &voter->core, &update, e);
     mem_free(entries);
     if (rc != ERRC_OK) {
         return rc;
     }
-    /* One voter leads at once, in its old term, and all that its log holds is committed. */
-    if (!update.leader || update.hard_state || update.append_index != 0 || update.commit_index != log_last(log)) {
-        return error_set(e, ERRC_INTERNAL, "raft did not take the lead of a single voter");
+    /* A voter that is alone leads at once, in its old term, and all that its log holds is committed. */
+    if (update.append_index != 0 ||
+        (voter->peers == NULL && (!update.leader || update.hard_state || update.commit_index != log_last(log)))) {
+        return error_set(e, ERRC_INTERNAL, voter->peers == NULL ? "raft did not take the lead of a single voter: was this "
+                         "data part of a cluster?" : "raft began with an entry of its own");
     }
-    voter->term = update.term;
-    voter->commit_index = update.commit_index;
-    voter->last_index = log_last(log);
+    window_fill(voter, log);
+    voter->durable_index = log_last(log);
+    voter->written_index = log_last(log);
+    voter->write_last = log_last(log);
     voter->last_type = log->entries[log->count - 1].type;
-    voter->chain = log->chain;
     voter->log_bytes += log->byte_count;
+    voter->term = 0;
+    voter->commit_index = update.commit_index;
+    voter->members = voter->state.members;
+    voter->first_update = update; /* its messages, if any, are lost: raft sends others */
+    voter->first_update.message_count = 0;
+    return ERRC_OK;
+}
+
+/* ---- a checkpoint in place of log and state ---- */
+
+static enum errc install_in(struct voter_mirror *mirror, uint64_t index, struct error *e)
+{
+    struct env *env = mirror->voter->env;
+    struct snapshot_description description;
+    struct checkpoint_info info;
+    struct enc bytes = ENC_INIT;
+    struct enc record = ENC_INIT;
+    char *store = mem_format("%s/store", mirror->mirror.dir);
+    enum errc rc = checkpoint_entry_read(env, mirror->mirror.dir, index, &description, &bytes, e);
+    rc = rc == ERRC_OK ? checkpoint_newest(env, mirror->mirror.dir, index, &info, e) : rc;
+    if (rc == ERRC_OK && info.index != index) {
+        rc = error_set(e, ERRC_CORRUPT, "checkpoint %llu is not whole", (unsigned long long)index);
+    }
+    rc = rc == ERRC_OK ? checkpoint_folder_remove(env, store, e) : rc;
+    rc = rc == ERRC_OK ? mirror_log_wipe(&mirror->mirror, e) : rc;
+    if (rc == ERRC_OK) {
+        (void)log_record_encode(&record, mirror->mirror.cluster, index, description.entry.term, description.entry.type,
+                                index, 0, description.entry.data);
+        rc = mirror_append(&mirror->mirror, enc_slice(&record), index, 0, e);
+        mirror_roll(&mirror->mirror); /* the start opens it again */
+    }
+    enc_free(&record);
+    enc_free(&bytes);
+    mem_free(store);
+    return rc;
+}
+
+/* Finishes an install that a generation says was begun: in one DIR that has the checkpoint; the others join again. */
+static enum errc install_finish(struct start *start, struct error *e)
+{
+    struct voter *voter = start->voter;
+    const uint64_t index = start->states[start->best].install_index;
+    if (index == 0) {
+        return ERRC_OK;
+    }
+    enum errc rc = ERRC_NOT_FOUND;
     struct error why = ERROR_INIT;
-    voter->checkpoint = (struct checkpoint_info){ 0, 0 };
-    rc = checkpoint_newest(voter->env, voter->mirrors[start->base].mirror.dir, log_last(log), &voter->checkpoint, &why);
-    return rc == ERRC_OK || rc == ERRC_NOT_FOUND ? ERRC_OK : error_set(e, rc, "%s", why.text);
+    for (unsigned i = 0; i < voter->mirror_count && rc != ERRC_OK; i++) {
+        if (!is_current(start, i)) {
+            continue;
+        }
+        error_clear(&why);
+        rc = install_in(&voter->mirrors[i], index, &why);
+        if (rc == ERRC_OK) {
+            struct mirror_state *state = &start->states[start->best];
+            voter_event(voter, "metadata_checkpoint_installed", voter->mirrors[i].path, "");
+            for (uint32_t d = 0; d < state->dir_count; d++) {
+                state->dirs[d].is_mirror = disk_id_equal(state->dirs[d].disk, voter->mirrors[i].mirror.disk);
+            }
+            state->install_index = 0; /* durable with this start's generation; until then the install is done again */
+        }
+    }
+    return rc == ERRC_OK ? rc : error_set(e, rc, "checkpoint %llu cannot be installed: %s", (unsigned long long)index, why.text);
 }
 
 /* ---- the rest of it ---- */
@@ -475,7 +588,8 @@ static enum errc core_open(struct start *start, struct error *e)
 static enum errc start_finish(struct start *start, struct error *e)
 {
     struct voter *voter = start->voter;
-    enum errc rc = logs_load(start, e);
+    enum errc rc = install_finish(start, e);
+    rc = rc == ERRC_OK ? logs_load(start, e) : rc;
     for (unsigned i = 0; i < voter->mirror_count && rc == ERRC_OK; i++) {
         mirror_settle(start, i);
     }
@@ -485,7 +599,11 @@ static enum errc start_finish(struct start *start, struct error *e)
     }
     rc = rc == ERRC_OK ? core_open(start, e) : rc;
     rc = rc == ERRC_OK ? voter_store_open(voter, &start->logs[start->base], voter->commit_index, e) : rc;
-    voter->applied_index = voter->commit_index;
+    if (rc == ERRC_OK) {
+        uint64_t position = voter_store_position(voter->store);
+        /* Perhaps in the middle of its entry, which is then applied from there. */
+        voter->applied_index = position > voter->commit_index ? position - 1 : voter->commit_index;
+    }
     for (unsigned i = 0; i < voter->mirror_count && rc == ERRC_OK; i++) {
         voter_mirror_executor(&voter->mirrors[i]);
     }
@@ -547,6 +665,10 @@ static struct voter *voter_create(const struct voter_config *config)
     voter->log_segment_bytes = config->log_segment_bytes > 0 ? config->log_segment_bytes : LOG_SEGMENT_BYTES;
     ASSERT(voter->log_segment_bytes <= LOG_SEGMENT_BYTES);
     voter->joining = -1;
+    voter->peers = config->peers;
+    voter->peers_data = config->peers_data;
+    voter->election_ms = config->election_ms > 0 ? config->election_ms : ELECTION_MS;
+    (void)snprintf(voter->node, sizeof(voter->node), "%s", config->node != NULL ? config->node : "");
     voter->mirror_count = config->dir_count;
     for (unsigned i = 0; i < config->dir_count; i++) {
         struct voter_mirror *mirror = &voter->mirrors[i];
@@ -556,10 +678,19 @@ static struct voter *voter_create(const struct voter_config *config)
     return voter;
 }
 
+static void raft_begin(struct voter *voter)
+{
+    voter_raft_begin(voter);
+    voter_core_take(voter, &voter->first_update, NULL, slice_of(NULL, 0));
+}
+
 /* Replay ran on the caller's thread; from here on the voter belongs to its executor. */
 static void on_started(struct task *task)
 {
     struct voter *voter = container_of(task, struct voter, start_task);
+    if (voter->peers != NULL) {
+        raft_begin(voter);
+    }
     voter_advance(voter);
 }
 
@@ -571,6 +702,7 @@ enum errc voter_open(const struct voter_config *config, struct voter **ret_voter
     start->mirrors_wanted = config->mirrors_wanted;
     start->start_without_count = config->start_without_count;
     start->start_without = config->start_without;
+    start->node = config->node;
     enum errc rc = config->bootstrap ? bootstrap(start, e) : ERRC_OK;
     rc = rc == ERRC_OK ? states_read(start, e) : rc;
     rc = rc == ERRC_OK ? majority_check(start, e) : rc;
@@ -579,6 +711,9 @@ enum errc voter_open(const struct voter_config *config, struct voter **ret_voter
     if (rc != ERRC_OK) {
         voter_free(voter);
         return rc;
+    }
+    if (voter->peers == NULL) { /* leads from here on; needs no clock */
+        raft_begin(voter);
     }
     voter_status_publish(voter);
     voter->start_task.run = on_started;
@@ -602,7 +737,23 @@ static void mirrors_forget(struct voter *voter)
     }
 }
 
-/* The voter died: nothing is under way. It starts again in place, by the same rules, once enough DIRs are readable. */
+/* Starts again in place, by the same rules. Nothing is under way. */
+static void restart(struct voter *voter, struct start *start)
+{
+    struct error e = ERROR_INIT;
+    raft_core_close(voter->core);
+    voter->core = NULL;
+    voter->fence_wanted = false;
+    voter->log_bytes = 0;
+    voter->cut_wanted = 0;
+    voter->dead = start_finish(start, &e) != ERRC_OK;
+    voter_event(voter, voter->dead ? "metadata_still_unavailable" : "metadata_available", "", e.text);
+    if (!voter->dead) {
+        raft_begin(voter);
+    }
+}
+
+/* The voter died: it starts again once enough DIRs are readable. */
 void voter_revive(struct voter *voter)
 {
     struct error e = ERROR_INIT;
@@ -613,12 +764,39 @@ void voter_revive(struct voter *voter)
     bool enough = states_read(start, &e) == ERRC_OK && majority_check(start, &e) == ERRC_OK;
     voter->on_event = on_event;
     if (enough && voter_store_drop(voter)) {
-        raft_core_close(voter->core);
-        voter->core = NULL;
-        voter->fence_wanted = false;
-        voter->log_bytes = 0;
-        voter->dead = start_finish(start, &e) != ERRC_OK;
-        voter_event(voter, voter->dead ? "metadata_still_unavailable" : "metadata_available", "", e.text);
+        restart(voter, start);
     }
     start_free(start);
+}
+
+/* The state says that the checkpoint is to be installed, then the voter starts again. */
+static enum errc install_record(struct voter *voter, struct error *e)
+{
+    struct start *start = start_create(voter, voter->state.cluster);
+    voter->state.install_index = voter->install_wanted;
+    voter->state.members = voter->fetched_members;
+    voter->state.term = voter->hard_term;
+    voter->state.vote = voter->hard_vote;
+    enum errc rc = generation_publish(start, e);
+    start_free(start);
+    return rc;
+}
+
+void voter_install(struct voter *voter)
+{
+    struct error e = ERROR_INIT;
+    if (!voter_store_drop(voter)) {
+        return; /* a query reads; looked at again with the next message */
+    }
+    voter_raft_end(voter);
+    enum errc rc = voter->dead ? ERRC_OK : install_record(voter, &e);
+    voter->install_wanted = 0;
+    voter->dead = true;
+    if (rc != ERRC_OK) {
+        voter_event(voter, "metadata_checkpoint_not_installed", "", e.text);
+    }
+    voter_revive(voter);
+    if (voter->dead) {
+        timer_start(voter->executor, &voter->revive_timer, 2000);
+    }
 }

@@ -8,6 +8,7 @@
 #include "metadata/raft_core.h"
 #include "metadata/voter.h"
 #include "metadata/voter_session.h"
+#include "metadata/voter_window.h"
 
 #include <stdatomic.h>
 
@@ -42,19 +43,19 @@ struct voter_store {
     atomic_uint references;
 };
 
-/* One entry on its way: gathered, written to all live mirrors, committed, applied, answered. */
-struct voter_batch {
-    struct rpc_call *first, *last; /* in order; linked by rpc_call.next */
-    unsigned count;
-    uint8_t type;                  /* COMMAND, or BARRIER: a seal */
-    struct enc data;               /* the entry */
-    struct enc records;            /* encoded */
-    uint64_t index, term;
+/* Another member, as seen from here. */
+struct voter_peer {
+    uint64_t id;                   /* raft's */
+    uint64_t acked_ns;             /* when the latest message was sent that it took from this leader, in this term */
+    uint64_t bytes;                /* of messages under way to it */
+    unsigned calls;
 };
+
+struct voter_send;
 
 enum voter_phase {
     PHASE_IDLE,
-    PHASE_WRITING,  /* a batch is at the mirrors */
+    PHASE_WRITING,  /* entries are at the mirrors */
     PHASE_FENCING,  /* a new generation is at the mirrors */
     PHASE_COPYING,  /* a joining mirror takes the log; nothing is written */
 };
@@ -80,9 +81,42 @@ struct voter {
     struct voter_mirror mirrors[VOTER_DIRS_MAX];
 
     struct raft_core *core;
-    uint64_t last_index, commit_index, applied_index, term;
-    uint32_t chain;
+    const struct voter_peers *peers; /* NULL: alone, now and later */
+    void *peers_data;
+    uint64_t election_ms;
+    struct voter_window window;    /* entries that are not applied; with peers also older ones */
+    uint64_t durable_index;        /* of the log, on all live mirrors; the window may have more */
+    uint64_t commit_index, applied_index, term;
+    uint64_t hard_term, hard_vote; /* to be durable before what raft says in them is sent; differ from state's until then */
+    struct raft_core_members members; /* as committed; likewise */
     uint8_t last_type;             /* of the last record; a COMMAND must not stay the last (voter_log.c "seal") */
+
+    struct raft_core_update first_update; /* of the core when it was opened */
+    bool leading;
+    uint64_t leader_id;            /* 0: not known */
+    uint64_t ready_index;          /* a new leader serves once it has applied this */
+    _Atomic uint64_t lease_until_ns; /* queries are answered before this; 0: not the leader. UINT64_MAX: alone */
+    uint64_t votes_from_ns;        /* after a start no vote is given before this: an older promise may still hold */
+    struct voter_peer others[RAFT_MEMBERS_MAX];
+    unsigned other_count;
+    unsigned sends;                /* messages under way */
+    struct voter_send *held_first, *held_last; /* messages that wait for hard_term and hard_vote */
+    struct timer raft_timer;
+    char node[RAFT_NODE_TEXT_BYTES]; /* this voter's name to others */
+
+    /* a checkpoint of another voter (voter_snapshot.c) */
+    bool fetching;
+    struct rpc_channel *fetch_channel;
+    struct task fetch_task;
+    enum errc fetch_rc;
+    struct error fetch_error;
+    uint64_t fetched_index;
+    struct raft_core_members fetched_members;
+    uint64_t fetch_not_before_ns;
+    uint64_t install_wanted;       /* index of the published checkpoint; 0: none */
+    _Atomic uint64_t checkpoint_read_ns; /* when a voter last read this one's: a new one waits */
+    struct task apply_task;        /* the rest of a long row of entries */
+    bool apply_posted;
     bool seal_now;
     struct timer seal_timer;
     struct timer revive_timer;     /* dead: looks for DIRs that came back */
@@ -95,8 +129,15 @@ struct voter {
     unsigned holder_count;         /* DIRs that the last durable generation counts */
     unsigned known_count;          /* DIRs that it names */
     bool dead;                     /* no mirror, or the state can't be applied: only queries are answered */
-    struct voter_batch batch;      /* PHASE_WRITING; kept through a PHASE_FENCING that follows */
-    bool batch_under_way;
+
+    /* PHASE_WRITING, and a PHASE_FENCING that follows */
+    bool write_under_way;
+    struct enc records;
+    uint64_t write_first, write_last; /* write_last falls when entries are replaced meanwhile */
+    uint64_t written_index;        /* the mirrors' last record, under way included */
+    uint32_t write_chain;          /* of the record before them */
+    uint64_t write_cut;            /* not 0: the mirrors cut from here first */
+    uint64_t cut_wanted;           /* not 0: for the next write */
 
     struct rpc_call *queue_first, *queue_last;
     uint64_t queue_bytes;
@@ -136,6 +177,7 @@ struct voter {
     atomic_uint queries;           /* on the query pool */
     bool closing, close_posted;
     struct timer close_timer;
+    uint64_t close_by_ns;          /* a leader that cannot hand over ends all the same */
     void (*close_done)(void *data);
     void *close_data;
 
@@ -163,7 +205,39 @@ void voter_free(struct voter *voter);
 void voter_timers_init(struct voter *voter);
 void voter_rest(struct voter *voter);
 
+bool voter_idle(const struct voter *voter);
+void voter_die(struct voter *voter, const char *text);
+/* Not durable: the entry is at the window's end. NULL: raft does not take it, `e` says why. */
+MUST_CHECK enum errc voter_submit(struct voter *voter, uint8_t type, const struct enc *data, struct error *e);
+
+/* voter_apply.c */
+void voter_apply(struct voter *voter); /* what is committed and durable */
+void voter_calls_fail(struct rpc_call *call, enum errc status, const char *text);
+
+/* voter_raft.c */
+/* What raft decided: entries into the window, messages, who leads. `received`: the APPEND that it was about, or NULL;
+ * `own`: data of an entry that was submitted. */
+void voter_core_take(struct voter *voter, const struct raft_core_update *update, const struct core_message *received,
+                     struct slice own);
+void voter_messages_flush(struct voter *voter); /* those that wait, once they may be sent */
+void voter_messages_drop(struct voter *voter);
+void voter_raft_begin(struct voter *voter);     /* the core is open: its time runs */
+void voter_raft_end(struct voter *voter);       /* its time stops */
+void voter_lease_update(struct voter *voter);
+void voter_on_message(struct rpc_call *call);   /* RAFT_MESSAGE, on the voter's executor */
+void voter_leader_fill(struct voter *voter, struct enc *reply); /* a meta_leader */
+void voter_refuse(struct voter *voter, struct rpc_call *call);  /* UNAVAILABLE, and who leads */
+void voter_hand_over(struct voter *voter);
+
+/* voter_snapshot.c */
+void voter_on_snapshot_read(struct voter *voter, struct rpc_call *call);
+void voter_fetch_begin(struct voter *voter, const char *node); /* that leads; NULL: not known */
+
+/* voter_member.c */
+void voter_on_member(struct rpc_call *call); /* RAFT_MEMBER, on the voter's executor */
+
 /* voter_start.c */
+void voter_install(struct voter *voter); /* idle: the checkpoint install_wanted becomes the state */
 void voter_revive(struct voter *voter); /* a start in place, if enough DIRs came back */
 void voter_event(struct voter *voter, const char *event, const char *path, const char *text);
 
@@ -179,6 +253,7 @@ bool voter_store_drop(struct voter *voter);
 MUST_CHECK enum errc voter_store_move(struct voter *voter, uint64_t until, struct error *e);
 /* Moves the store if it lies in a DIR that is no mirror any more; not while a checkpoint is being made. */
 void voter_store_follow(struct voter *voter);
+uint64_t voter_store_position(const struct voter_store *store); /* index of the last command applied */
 MUST_CHECK enum errc voter_entry_apply(struct voter_store *store, uint64_t index, uint8_t type, struct slice data,
                                        struct enc *results, size_t *result_ends, size_t limit, struct error *e);
 

@@ -95,6 +95,14 @@ static enum errc store_try(struct voter *voter, unsigned index, bool create, str
 
 /* ---- replay ---- */
 
+uint64_t voter_store_position(const struct voter_store *store)
+{
+    uint64_t position = 0;
+    uint32_t sub = 0;
+    machine_position(store->machine, &position, &sub);
+    return position;
+}
+
 /* An entry: u32 count, then u32 length and command, count times. Results go to `results`, their ends to result_ends. */
 enum errc voter_entry_apply(struct voter_store *store, uint64_t index, uint8_t type, struct slice data,
                             struct enc *results, size_t *result_ends, size_t limit, struct error *e)
@@ -127,10 +135,8 @@ static enum errc store_replay(struct voter_store *store, const struct log_conten
                               struct error *e)
 {
     struct enc results = ENC_INIT;
-    uint64_t position = 0;
-    uint32_t sub = 0;
+    uint64_t position = voter_store_position(store);
     enum errc rc = ERRC_OK;
-    machine_position(store->machine, &position, &sub);
     for (size_t i = 0; i < log->count && rc == ERRC_OK; i++) {
         const struct log_entry *entry = &log->entries[i];
         if (entry->index >= position && entry->index <= until) {
@@ -142,14 +148,12 @@ static enum errc store_replay(struct voter_store *store, const struct log_conten
 }
 
 /* Can the log bring this state forward? Position (0, 0) is the empty state, before index 1. */
-static bool store_fits(const struct voter_store *store, const struct log_contents *log, uint64_t until)
+static bool store_fits(const struct voter_store *store, const struct log_contents *log)
 {
-    uint64_t position = 0;
-    uint32_t sub = 0;
-    machine_position(store->machine, &position, &sub);
+    uint64_t position = voter_store_position(store);
     /* A position inside an entry needs that entry; one at its end can't be told from it, so the entry is wanted unless
      * the log begins right behind it. */
-    return position + 1 >= log->first_index && position <= until;
+    return position + 1 >= log->first_index && position < log->first_index + log->count;
 }
 
 /* ---- opening ---- */
@@ -168,7 +172,7 @@ static enum errc store_existing(struct voter *voter, unsigned index, const struc
     if (rc != ERRC_OK) {
         return rc;
     }
-    rc = store_fits(*ret_store, log, until) ? store_replay(*ret_store, log, until, e)
+    rc = store_fits(*ret_store, log) ? store_replay(*ret_store, log, until, e)
                                             : error_set(e, ERRC_CONFLICT, "the state store does not fit the log");
     if (rc != ERRC_OK) {
         voter_store_release(*ret_store);
@@ -198,7 +202,7 @@ static enum errc store_restored(struct voter *voter, unsigned index, const struc
     if (rc != ERRC_OK) {
         return rc;
     }
-    rc = store_fits(*ret_store, log, until) ? store_replay(*ret_store, log, until, e)
+    rc = store_fits(*ret_store, log) ? store_replay(*ret_store, log, until, e)
                                             : error_set(e, ERRC_CORRUPT, "the checkpoint does not reach the log");
     if (rc != ERRC_OK) {
         voter_store_release(*ret_store);

@@ -32,6 +32,7 @@
     X(META_LEADER,          0x0104, ROLES_KNOWN,    SAFE, SMALL) /* who leads: node, address, term */                   \
     X(RAFT_MESSAGE,         0x0110, ROLES_VOTER,    SAME, SMALL) /* between voters; raft bears repeats */               \
     X(RAFT_SNAPSHOT_READ,   0x0111, ROLES_VOTER,    SAFE, BULK)  /* a piece of a checkpoint's file */                   \
+    X(RAFT_MEMBER,          0x0112, ROLES_VOTER,    SAME, SMALL) /* the leader changes who is a voter */                \
     X(NODE_SHARD_PUT,       0x0201, ROLES_DATA,     ONCE, BULK)  /* a whole small shard, durable when answered */       \
     X(NODE_SHARD_OPEN,      0x0202, ROLES_DATA,     ONCE, SMALL) /* reserve the range of a large shard */               \
     X(NODE_SHARD_WRITE,     0x0203, ROLES_DATA,     ONCE, BULK)  /* cells of an open shard, in order; not durable yet */\

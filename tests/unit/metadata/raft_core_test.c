@@ -54,6 +54,7 @@ struct world {
 };
 
 static const uint64_t ids[VOTERS] = { 11, 12, 13 };
+static const struct raft_core_members members = { 1, VOTERS, { { 11, true, "a" }, { 12, true, "b" }, { 13, true, "c" } } };
 
 static uint64_t draw(struct world *w, uint64_t below)
 {
@@ -144,7 +145,7 @@ static void peer_open(struct world *w, unsigned at)
         entries[i - 1] = (struct raft_core_entry){ p->log[i].term, p->log[i].type,
                                                    slice_of(p->log[i].bytes, p->log[i].len) };
     }
-    const struct raft_core_start start = { .now_ms = w->now, .id = ids[at], .voter_count = VOTERS, .voters = ids,
+    const struct raft_core_start start = { .now_ms = w->now, .id = ids[at], .members = &members,
         .seed = (unsigned)draw(w, 1u << 30), .term = p->term, .vote = p->vote, .first_index = 1, .count = p->last,
         .entries = entries };
     p->leader = false;
@@ -163,7 +164,7 @@ static void world_open(struct world *w, uint64_t seed)
     w->now = 1000;
     w->lossy = true;
     w->committed = mem_zalloc(LOG_MAX * sizeof(*w->committed));
-    assert_int_equal(raft_core_bootstrap(VOTERS, ids, &first, &e), ERRC_OK);
+    assert_int_equal(raft_core_change(&members, &first, &e), ERRC_OK);
     for (unsigned i = 0; i < VOTERS; i++) {
         struct peer *p = &w->peers[i];
         p->log = mem_zalloc(LOG_MAX * sizeof(*p->log));
