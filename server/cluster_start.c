@@ -10,10 +10,9 @@
 #include "server/server_disks.h"
 #include "server/server_steps.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
+#include <unistd.h>
 
 #define CALL_TIMEOUT_MS 30000
 #define PORT_GRACE_MS 10000
@@ -86,18 +85,8 @@ static enum errc step_voter_client(struct server *server, struct error *e)
     return ERRC_OK;
 }
 
-/* SIGTERM or SIGINT within a second; they are blocked in every thread. */
-static bool told_to_end(void)
-{
-    sigset_t set;
-    (void)sigemptyset(&set);
-    (void)sigaddset(&set, SIGTERM);
-    (void)sigaddset(&set, SIGINT);
-    const struct timespec second = { .tv_sec = 1 };
-    return sigtimedwait(&set, NULL, &second) > 0;
-}
-
-/* A gateway that starts while no voter answers waits for one: it would only be started again and again. */
+/* A gateway that starts while no voter answers waits for one: it would only be started again and again. A signal ends the
+ * process meanwhile (start_watch.h). */
 static enum errc step_voter_await(struct server *server, struct error *e)
 {
     const struct meta_query query = { .type = META_QRY_CLUSTER };
@@ -115,9 +104,7 @@ static enum errc step_voter_await(struct server *server, struct error *e)
         if (!said) {
             LOG_WARN(log_event("waits_for_metadata"), log_error_of(&story));
         }
-        if (told_to_end()) {
-            return error_set(e, ERRC_CANCELED, "stopped before the metadata service answered: %s", story.text);
-        }
+        (void)sleep(1);
     }
 }
 

@@ -3,6 +3,7 @@
 #include "server/server_lifecycle.h"
 #include "server/server_options.h"
 #include "server/service_notify.h"
+#include "server/start_watch.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -24,7 +25,7 @@ static void file_limit_raise(void)
     }
 }
 
-/* All threads inherit the mask, so that only sigwait() below sees these. */
+/* All threads inherit the mask, so that only those who ask see these: start_watch.c, then sigwait() below. */
 static void signals_block(sigset_t *ret_set)
 {
     (void)sigemptyset(ret_set);
@@ -60,7 +61,11 @@ static int serve(const struct server_options *options)
     file_limit_raise();
     signals_block(&set);
     struct server *server = NULL;
-    if (server_start(options, &server, &e) != ERRC_OK) {
+    struct start_watch watch;
+    start_watch_begin(&watch, server_command_name(options->command));
+    enum errc rc = server_start(options, &server, &e);
+    start_watch_end(&watch);
+    if (rc != ERRC_OK) {
         (void)fprintf(stderr, "cairn %s: %s\n", server_command_name(options->command), e.text);
         return EXIT_FAILED;
     }

@@ -8,9 +8,11 @@ CAIRN_BINARY names another binary, CAIRN_TEST_KEEP=1 keeps the files.
 """
 import os
 import shutil
+import signal
 import socket
 import stat
 import struct
+import subprocess
 import time
 
 from server_world import as_nobody, crc32c, equal, has, listing, run_cases, superblock_edit, true, Skip
@@ -292,6 +294,29 @@ def a_lock_that_cannot_be_opened(world):
     os.mkdir(os.path.join(dirs[0], "lock"))
     world.refused(dirs[:1], [dirs[0], "lock"])
     world.refused(dirs, [dirs[0], "lock"])
+
+
+def told_to_end_during_the_start(world):
+    """A start that hangs in a call on a disk ends at once, with status 0, and the next one goes on."""
+    dirs = world.dirs(3)
+    up = world.up(dirs)
+    put_some(up)
+    equal(up.stop(), 0, "exit status")
+    superblock = os.path.join(dirs[1], "disk")
+    os.rename(superblock, superblock + ".kept")
+    os.mkfifo(superblock)  # opening it does not return
+    for number in (signal.SIGTERM, signal.SIGINT):
+        up = world.spawn(dirs)
+        time.sleep(0.5)
+        equal(up.process.poll(), None, "it has ended")
+        up.process.send_signal(number)
+        try:
+            equal(up.process.wait(5), 0, "exit status")
+        except subprocess.TimeoutExpired:
+            raise AssertionError("it goes on waiting") from None
+        has(up.log, "told to end", "message")
+    os.rename(superblock + ".kept", superblock)
+    check_some(world.up(dirs))
 
 
 def port_in_use(world):
