@@ -314,18 +314,23 @@ static void on_start(struct task *task)
     ASSERT(failed == 0); /* it listens already */
 }
 
+static uint16_t admin_port_of(const struct http_admin *admin)
+{
+    return ntohs(admin->address.ss_family == AF_INET ? ((const struct sockaddr_in *)&admin->address)->sin_port
+                                                     : ((const struct sockaddr_in6 *)&admin->address)->sin6_port);
+}
+
 static enum errc admin_bind(struct http_admin *admin, int fd, struct error *e)
 {
     int on = 1;
     socklen_t len = sizeof(admin->address);
     (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
     if (bind(fd, (struct sockaddr *)&admin->address, admin->address_len) != 0 || listen(fd, ADMIN_BACKLOG) != 0) {
-        return errno == EADDRINUSE ? error_set(e, ERRC_EXISTS, "the admin address is in use")
-                                   : error_set_sys(e, errno, "cannot bind the admin address");
+        return errno == EADDRINUSE ? error_set(e, ERRC_EXISTS, "the admin port %u is in use", admin_port_of(admin))
+                                   : error_set_sys(e, errno, "cannot bind the admin port %u", admin_port_of(admin));
     }
     (void)getsockname(fd, (struct sockaddr *)&admin->address, &len);
-    admin->port = ntohs(admin->address.ss_family == AF_INET ? ((struct sockaddr_in *)&admin->address)->sin_port
-                                                            : ((struct sockaddr_in6 *)&admin->address)->sin6_port);
+    admin->port = admin_port_of(admin);
     return ERRC_OK;
 }
 

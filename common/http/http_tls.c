@@ -37,8 +37,8 @@ static int no_passphrase(char *buffer, int capacity, int writing, void *data)
     (void)buffer;
     (void)capacity;
     (void)writing;
-    (void)data;
-    return 0;
+    *(bool *)data = true;
+    return -1;
 }
 
 static enum errc tls_error(struct error *e, const char *what, const char *path)
@@ -51,6 +51,7 @@ static enum errc tls_error(struct error *e, const char *what, const char *path)
 
 static enum errc tls_load(const struct http_tls *tls, SSL_CTX **ret_ctx, struct error *e)
 {
+    bool is_encrypted = false;
     SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
     if (ctx == NULL) {
         return tls_error(e, "cannot make a TLS context for", tls->cert_path);
@@ -60,18 +61,22 @@ static enum errc tls_load(const struct http_tls *tls, SSL_CTX **ret_ctx, struct 
     (void)SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS); /* idle connections stay small */
     SSL_CTX_set_alpn_select_cb(ctx, select_alpn, NULL);
     SSL_CTX_set_default_passwd_cb(ctx, no_passphrase);
+    SSL_CTX_set_default_passwd_cb_userdata(ctx, &is_encrypted);
     enum errc rc = ERRC_OK;
     if (SSL_CTX_use_certificate_chain_file(ctx, tls->cert_path) != 1) {
         rc = tls_error(e, "cannot use the certificate", tls->cert_path);
     } else if (SSL_CTX_use_PrivateKey_file(ctx, tls->key_path, SSL_FILETYPE_PEM) != 1) {
-        rc = tls_error(e, "cannot use the key", tls->key_path);
+        rc = is_encrypted ? error_set(e, ERRC_INVALID, "the key '%s' is encrypted: give one without a passphrase", tls->key_path)
+                          : tls_error(e, "cannot use the key", tls->key_path);
     } else if (SSL_CTX_check_private_key(ctx) != 1) {
         rc = tls_error(e, "the key does not fit the certificate", tls->key_path);
     }
     if (rc != ERRC_OK) {
+        ERR_clear_error();
         SSL_CTX_free(ctx);
         return rc;
     }
+    SSL_CTX_set_default_passwd_cb_userdata(ctx, NULL);
     *ret_ctx = ctx;
     return ERRC_OK;
 }

@@ -325,6 +325,24 @@ def port_in_use(world):
     dirs = world.dirs(1)
     world.refused(dirs, [str(up.port)], s3=f"127.0.0.1:{up.port}")
     world.refused(dirs, [str(up.admin_port)], admin=f"127.0.0.1:{up.admin_port}")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        both = f"127.0.0.1:{free.getsockname()[1]}"
+    second = world.spawn(dirs, s3=both, admin=both)  # each of them can be had, but only once
+    equal(second.process.wait(60), 1, "exit status of one port for both")
+    has(second.log, ["cairn server:", both.rpartition(":")[2]], "message")
+    equal(second.out, "", "standard output")
+
+
+def admin_port_of_a_voter_in_use(world):
+    data = world.dir("voter", make=False)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        own = f"127.0.0.1:{free.getsockname()[1]}"
+    equal(world.cairn("cluster", "init", "--data", data, "--listen", own).returncode, 0, "cluster init")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        for port in (taken.getsockname()[1], own.rpartition(":")[2]):
+            run = world.cairn("metadata", "--data", data, "--listen", own, "--admin-listen", f"127.0.0.1:{port}")
+            equal((run.returncode, run.stdout), (1, ""), f"exit status: {run.stderr[-1000:]}")
+            has(run.stderr, ["cairn metadata:", str(port), "in use"], "message")
 
 
 def lost_superblock(world):
@@ -551,6 +569,18 @@ def service_manager_is_told(world):
 def bad_tls_files(world):
     dirs = world.dirs(1)
     world.refused(dirs, ["no-such-cert"], "--tls-cert", "no-such-cert", "--tls-key", "no-such-key")
+
+
+def encrypted_tls_key(world):
+    """Nobody is there to be asked for the passphrase."""
+    dirs = world.dirs(1)
+    cert, key = (os.path.join(world.base, name) for name in ("cert", "key"))
+    done = subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-passout",
+                           "pass:secret", "-keyout", key, "-out", cert, "-days", "2", "-subj", "/CN=x"], capture_output=True)
+    equal(done.returncode, 0, "openssl")
+    with open(key) as f:
+        has(f.read(), "ENCRYPTED", "key")
+    world.refused(dirs, [key, "encrypted"], "--tls-cert", cert, "--tls-key", key)
 
 
 def many_open_files(world):
