@@ -487,6 +487,27 @@ def half_of_the_directories_missing(world):
     equal(up.status()["degraded_stripes"], 0, "degraded_stripes")
 
 
+def half_of_the_directories_lost_while_it_runs(world):
+    """m of 2m: the others go on, and start alone; the lost ones by themselves do not."""
+    for count in (2, 4):
+        dirs = [world.dir(f"of{count}-{i}") for i in range(count)]
+        lost = dirs[:count // 2]
+        up = world.up(dirs)
+        put_some(up)
+        away = os.path.join(world.base, f"away{count}")
+        os.mkdir(away)
+        for path in lost:
+            os.rename(path, os.path.join(away, os.path.basename(path)))
+        up.wait_status("half lost", lambda s: [d["state"] for d in s["disks"]].count("online") == len(dirs) - len(lost))
+        equal(up.s3().make_bucket("later").status, 200, "metadata goes on")
+        equal(up.stop(), 0, "exit status")
+        up = world.up(dirs)
+        check_some(up)
+        equal(len(up.s3().list_all("later")), 0, "what was made without them")
+        equal(up.stop(), 0, "exit status")
+        world.refused([os.path.join(away, os.path.basename(path)) for path in lost], [*dirs[len(lost):], "start-without"])
+
+
 def start_without(world):
     dirs = world.dirs(4)
     up = world.up(dirs)
