@@ -108,6 +108,15 @@ struct voter_status {
     struct voter_mirror_status mirrors[VOTER_DIRS_MAX];
 };
 void voter_status(struct voter *voter, struct voter_status *ret_status);
+/*
+ * Proves counters, references and indexes of what this voter has applied (metadata/machine_audit.h). Blocks the caller for
+ * as long as reading the state takes: a thread of its own. It must have returned before voter_close.
+ * Errors  UNAVAILABLE no state here now; those of machine_audit
+ */
+struct machine_audit;
+struct audit_counts;
+MUST_CHECK enum errc voter_audit(struct voter *voter, const struct machine_audit *audit, struct audit_counts *ret_counts,
+                                 struct error *e);
 /* No call may be started after this. Waits for what is under way; done(data) on the executor. */
 void voter_close(struct voter *voter, void (*done)(void *data), void *data);
 

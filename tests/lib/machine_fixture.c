@@ -2,9 +2,11 @@
 
 #include "common/base/assert.h"
 #include "common/base/bytes.h"
+#include "metadata/machine_audit.h"
 #include "tests/lib/kv_memory.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 static void must(enum errc rc, const struct error *e)
 {
@@ -24,7 +26,28 @@ void fixture_open(struct fixture *f)
     f->session = fixture_apply(f, &cmd).value;
 }
 
+static void on_found(void *data, const char *kind, const char *text)
+{
+    (void)data;
+    (void)fprintf(stderr, "audit: %s: %s\n", kind, text);
+    abort();
+}
+
+void fixture_audit(struct fixture *f)
+{
+    struct error e = ERROR_INIT;
+    struct audit_counts counts;
+    const struct machine_audit audit = { .found = on_found, .window = 7 };
+    must(machine_audit(f->kv, &audit, &counts, &e), &e);
+}
+
 void fixture_close(struct fixture *f)
+{
+    fixture_audit(f);
+    fixture_close_damaged(f);
+}
+
+void fixture_close_damaged(struct fixture *f)
 {
     machine_close(f->machine);
     f->kv->vt->close(f->kv);

@@ -21,7 +21,9 @@ struct fixture {
 };
 
 void fixture_open(struct fixture *f);   /* with one open session */
-void fixture_close(struct fixture *f);
+void fixture_close(struct fixture *f);  /* ends the program if the audit finds anything */
+void fixture_close_damaged(struct fixture *f); /* without looking */
+void fixture_audit(struct fixture *f);  /* metadata/machine_audit.h: every counter, reference and index is right */
 void fixture_reopen(struct fixture *f); /* closes the machine and opens the map again */
 
 struct meta_result fixture_apply(struct fixture *f, const struct meta_command *cmd);

@@ -356,6 +356,7 @@ static void check_counters(struct model *m)
     assert_int_equal(status.stripes_degraded, expected.stripes_degraded);
     assert_int_equal(status.gc_items, table_count(m, TABLE_GC));
     assert_int_equal(status.extents - status.extents_full, table_count(m, TABLE_REPAIR));
+    fixture_audit(&m->f);
 }
 
 static void step(struct model *m, unsigned at)
