@@ -1,5 +1,10 @@
 #include "common/io/log.h"
 
+#include "common/base/assert.h"
+
+#include <limits.h>
+#include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
@@ -14,6 +19,9 @@ struct log_line {
 
 static atomic_int log_fd = 2;
 static atomic_int log_level = LOG_LEVEL_INFO;
+static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER; /* from the look at the descriptor to the end of the write */
+static uint64_t log_dropped;                                 /* lines since the last one written; under the lock */
+STATIC_ASSERT(LOG_LINE_BYTES_MAX <= PIPE_BUF, "a pipe that polls as writable takes this much");
 
 void log_set_level(enum log_level level)
 {
@@ -139,6 +147,40 @@ static bool site_admits(struct log_site *site, uint32_t *ret_suppressed)
     return true;
 }
 
+/* Would a write wait? A reader that is gone or a bad descriptor would not. */
+static bool fd_is_stalled(int fd)
+{
+    struct pollfd look = { .fd = fd, .events = POLLOUT };
+    return poll(&look, 1, 0) == 0;
+}
+
+/*
+ * Whoever reads standard error must not stop the server by not reading: what would have to wait is dropped and counted. The
+ * descriptor may be shared with other programs, so it is not made non-blocking; another program that fills the same pipe
+ * between the look and the write can still make this one wait.
+ */
+static void line_emit(struct log_line *line)
+{
+    int fd = atomic_load(&log_fd);
+    (void)pthread_mutex_lock(&log_lock);
+    if (fd_is_stalled(fd)) {
+        log_dropped++;
+        (void)pthread_mutex_unlock(&log_lock);
+        return;
+    }
+    if (log_dropped > 0 && !line->is_cut) {
+        struct log_field field = log_u64("dropped", log_dropped);
+        line_add_field(line, &field);
+        log_dropped = line->is_cut ? log_dropped : 0; /* else the next line says it */
+    }
+    const char *tail = line->is_cut ? LOG_TAIL : "\n";
+    memcpy(line->text + line->len, tail, strlen(tail));
+    line->len += strlen(tail);
+    ssize_t n = write(fd, line->text, line->len);
+    (void)n; /* nowhere to complain */
+    (void)pthread_mutex_unlock(&log_lock);
+}
+
 void log_write(struct log_site *site, enum log_level level, const struct log_field *fields, size_t count)
 {
     uint32_t suppressed = 0;
@@ -154,9 +196,5 @@ void log_write(struct log_site *site, enum log_level level, const struct log_fie
         struct log_field field = log_u64("suppressed", suppressed);
         line_add_field(&line, &field);
     }
-    const char *tail = line.is_cut ? LOG_TAIL : "\n";
-    memcpy(line.text + line.len, tail, strlen(tail));
-    line.len += strlen(tail);
-    ssize_t n = write(atomic_load(&log_fd), line.text, line.len);
-    (void)n; /* nowhere to complain */
+    line_emit(&line);
 }

@@ -7,6 +7,7 @@
  * Values are quoted where they need it and escaped, so that a line stays a line. Each call site may write
  * LOG_SITE_LINES_MAX lines a second; the next line after that says how many were suppressed. LOG_ACCESS
  * is not limited.
+ * A line that would have to wait for a full pipe is dropped; the next one written says how many were (dropped=).
  * Thread: all functions are safe from any thread; a line is one write().
  */
 #ifndef COMMON_IO_LOG_H
