@@ -109,7 +109,7 @@ typedef enum errc (*server_step)(struct server *server, struct error *e);
 const server_step *cluster_steps(enum server_command command);
 void cluster_banner_print(const struct server *server);
 void cluster_stop_port(struct server *server); /* takes no calls any more */
-void cluster_clients_end(struct server *server); /* their calls end, and what waits for them has run */
+void cluster_clients_end(struct server *server); /* their calls end */
 void cluster_free(struct server *server);
 
 #endif

@@ -42,21 +42,24 @@ static enum errc step_out_loop(struct server *server, struct error *e)
     return rc == ERRC_OK ? loop_start(cluster->out_loop, e) : rc;
 }
 
-/* The port of the other processes; whatever serves is there already. */
-static enum errc step_port(struct server *server, struct error *e)
+struct port_open {
+    struct server *server;
+    enum errc rc;
+    struct error *e;
+};
+
+static void port_open_there(void *data)
 {
+    struct port_open *open = data;
+    struct server *server = open->server;
     struct cluster *cluster = server->cluster;
     char address[SERVER_ADDRESS_TEXT_BYTES];
     server_address_text(&server->options.listen, address);
-    enum errc rc = loop_create(server->env, "rpc-in", &cluster->in_loop, e);
-    if (rc != ERRC_OK) {
-        return rc;
-    }
     const struct rpc_server_config config = { .env = server->env, .loop = cluster->in_loop, .tls = cluster->tls,
                                               .cluster = cluster->identity.cluster, .node = cluster->identity.node };
-    rc = rpc_server_open(&config, address, &cluster->port, e);
-    if (rc != ERRC_OK) {
-        return rc;
+    open->rc = rpc_server_open(&config, address, &cluster->port, open->e);
+    if (open->rc != ERRC_OK) {
+        return;
     }
     if (server->voter != NULL) {
         cluster_service_init(server);
@@ -65,7 +68,21 @@ static enum errc step_port(struct server *server, struct error *e)
     } else {
         rpc_server_route(cluster->port, RPC_NODE_SHARD_PUT, RPC_NODE_DISK_STATUS, node_channel(server->node));
     }
-    return loop_start(cluster->in_loop, e);
+}
+
+/* The port of the other processes; whatever serves is there already. A port on a loop without a thread could never be stopped:
+ * it is opened where its loop runs, in one task, so that no connection is taken before all routes are there. */
+static enum errc step_port(struct server *server, struct error *e)
+{
+    struct cluster *cluster = server->cluster;
+    struct port_open open = { .server = server, .e = e };
+    enum errc rc = loop_create(server->env, "rpc-in", &cluster->in_loop, e);
+    rc = rc == ERRC_OK ? loop_start(cluster->in_loop, e) : rc;
+    if (rc == ERRC_OK) {
+        wait_run(loop_executor(cluster->in_loop), port_open_there, &open);
+        rc = open.rc;
+    }
+    return rc;
 }
 
 /* Where metadata is, for those who are not there. */
@@ -300,11 +317,6 @@ static void loop_end(struct loop *loop)
     }
 }
 
-static void nothing(void *data)
-{
-    (void)data;
-}
-
 void cluster_clients_end(struct server *server)
 {
     struct cluster *cluster = server->cluster;
@@ -313,9 +325,6 @@ void cluster_clients_end(struct server *server)
     }
     if (cluster->voter != NULL) {
         client_end(cluster->voter);
-    }
-    if (server->completions != NULL) {
-        wait_run(server->completions, nothing, NULL);
     }
 }
 

@@ -684,6 +684,11 @@ static void executor_end(struct executor *executor)
     }
 }
 
+static void nothing(void *data)
+{
+    (void)data;
+}
+
 enum errc server_stop(struct server *server)
 {
     atomic_store(&server->ready, false);
@@ -704,6 +709,9 @@ enum errc server_stop(struct server *server)
     stop_services(server);
     if (server->cluster != NULL) {
         cluster_clients_end(server);
+    }
+    if (server->completions != NULL) { /* answers of those who are gone now */
+        wait_run(server->completions, nothing, NULL);
     }
     if (server->map != NULL) {
         cluster_map_destroy(server->map);

@@ -190,12 +190,15 @@ class World:
                               stdin=subprocess.DEVNULL, timeout=300, cwd=self.base)
 
     def spawn(self, dirs, *args, env=None, wrap=(), s3="127.0.0.1:0", admin="127.0.0.1:0"):
+        return self.spawn_any(["server", "--s3-listen", s3, "--admin-listen", admin, *args, *dirs], wrap, env)
+
+    def spawn_any(self, args, wrap=(), env=None):
+        """Any command that goes on running."""
         self.count += 1
         out, err = (os.path.join(self.base, f"server-{self.count}.{x}") for x in ("out", "err"))
         with open(out, "wb") as o, open(err, "wb") as e:
-            process = subprocess.Popen([*wrap, binary(), "server", "--s3-listen", s3, "--admin-listen", admin, *args, *dirs],
-                                       env=self.environment(env), stdin=subprocess.DEVNULL, stdout=o, stderr=e,
-                                       start_new_session=True, cwd=self.base)
+            process = subprocess.Popen([*wrap, binary(), *args], env=self.environment(env), stdin=subprocess.DEVNULL, stdout=o,
+                                       stderr=e, start_new_session=True, cwd=self.base)
         up = Up(self, process, out, err)
         self.running.append(up)
         return up

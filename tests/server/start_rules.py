@@ -592,6 +592,34 @@ def bad_tls_files(world):
     world.refused(dirs, ["no-such-cert"], "--tls-cert", "no-such-cert", "--tls-key", "no-such-key")
 
 
+def a_thread_that_cannot_be_made(world):
+    """Whichever it is: the start of a voter ends, with a status that is not 0."""
+    if shutil.which("strace") is None:
+        raise Skip("strace is not installed")
+    data = world.dir("voter", make=False)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        own = f"127.0.0.1:{free.getsockname()[1]}"
+    equal(world.cairn("cluster", "init", "--data", data, "--listen", own).returncode, 0, "cluster init")
+    refusals = 0
+    for number in range(2, 60):  # without the first, which watches for signals, the start goes on
+        wrap = ["strace", "-qq", "-o", "/dev/null", "-e", "trace=clone,clone3", "-e",
+                f"inject=clone,clone3:error=EAGAIN:when={number}"]
+        run = world.spawn_any(["metadata", "--data", data, "--listen", own, "--admin-listen", "127.0.0.1:0"], wrap)
+        until = time.monotonic() + 20
+        while run.process.poll() is None and " runs on " not in run.out:
+            if time.monotonic() > until:
+                run.kill_group()
+                raise AssertionError(f"it hangs without thread {number}: {run.log[-500:]}")
+            time.sleep(0.01)
+        status = run.process.poll()
+        run.kill_group()
+        if status is None:
+            break
+        true(status != 0, f"status 0 without thread {number}")
+        refusals += "cannot start thread" in run.log
+    true(status is None and refusals >= 3, f"{refusals} refusals in {number} attempts")
+
+
 def encrypted_tls_key(world):
     """Nobody is there to be asked for the passphrase."""
     dirs = world.dirs(1)
