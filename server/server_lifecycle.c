@@ -131,6 +131,39 @@ static enum errc start_credentials_first(struct server *server, struct error *e)
     return rc;
 }
 
+/*
+ * A DIR that cannot be written gets the new keys at the next start, from the others: the highest generation wins. That needs
+ * one that has it at each later start, and more than half of the DIRs are there at any that needs no word of the operator.
+ */
+static enum errc credentials_rotate(struct server *server, struct error *e)
+{
+    struct error why = ERROR_INIT;
+    unsigned written = 0;
+    server->credentials.generation++;
+    for (unsigned i = 0; i < server->dirs.count; i++) {
+        const struct data_dir *dir = &server->dirs.dirs[i];
+        struct error problem = ERROR_INIT;
+        if (dir->kind != DATA_DIR_KNOWN) {
+            continue;
+        }
+        if (credentials_write(server->env, dir->path, &server->credentials, &problem) == ERRC_OK) {
+            written++;
+        } else {
+            LOG_WARN(log_event("credentials_not_written"), log_text("path", dir->path), log_error_of(&problem));
+            why = problem;
+        }
+    }
+    if (2 * written <= server->dirs.count) {
+        return error_set(e, why.code != ERRC_OK ? why.code : ERRC_UNAVAILABLE,
+                         "the new root keys are on %u of %u directories, which is not enough to keep them%s%s%s", written,
+                         server->dirs.count, written > 0 ? ", though they hold from the next start on" : "",
+                         why.code != ERRC_OK ? ": " : "", why.code != ERRC_OK ? why.text : "");
+    }
+    LOG_WARN(log_event("root_keys_rotated"), log_text("access_key", server->credentials.access_key),
+             log_u64("generation", server->credentials.generation), log_u64("directories", written));
+    return ERRC_OK;
+}
+
 /* New DIRs of a known data set join unless a known disk is missing: then they wait for `cairn disk replace`. */
 static enum errc start_credentials_again(struct server *server, struct error *e)
 {
@@ -138,11 +171,7 @@ static enum errc start_credentials_again(struct server *server, struct error *e)
     enum errc rc = credentials_find(server, e);
     rc = rc == ERRC_OK ? server_credentials_from_environment(server, &rotated, e) : rc;
     if (rc == ERRC_OK && rotated) {
-        server->credentials.generation++;
-        rc = credentials_store(server, e);
-        LOG_WARN(log_event("root_keys_rotated"), log_text("access_key", server->credentials.access_key),
-                 log_u64("generation", server->credentials.generation));
-        return rc;
+        return credentials_rotate(server, e);
     }
     /* A DIR that missed the last rotation, or was damaged, gets the newest keys now. */
     for (unsigned i = 0; i < server->dirs.count && rc == ERRC_OK; i++) {

@@ -435,6 +435,39 @@ def keys_from_the_environment(world):
     check_some(up)
 
 
+def a_rotation_that_misses_directories(world):
+    """One that cannot be written gets the keys later; most of them: refused, and what was written still holds."""
+    dirs = world.dirs(4)
+    equal(world.up(dirs).stop(), 0, "exit status")
+    env = {"CAIRN_ROOT_ACCESS_KEY": "SECONDKEY", "CAIRN_ROOT_SECRET_KEY": "second-secret-of-the-test"}
+    blocks = [os.path.join(path, "credentials.new") for path in dirs]
+    os.mkdir(blocks[1])
+    world.keys = ("SECONDKEY", env["CAIRN_ROOT_SECRET_KEY"])
+    up = world.up(dirs, env=env)
+    has(up.log, ["root_keys_rotated", "credentials_not_written", dirs[1]], "log")
+    put_some(up)
+    equal(up.stop(), 0, "exit status")
+    os.rmdir(blocks[1])
+    up = world.up(dirs)
+    check_some(up)
+    equal(up.stop(), 0, "exit status")
+    texts = {open(os.path.join(path, "credentials")).read() for path in dirs}
+    true(len(texts) == 1 and "generation=2" in texts.pop(), "the directory that missed the rotation")
+    env = {"CAIRN_ROOT_ACCESS_KEY": "THIRDKEY", "CAIRN_ROOT_SECRET_KEY": "third-secret-of-the-test"}
+    for block in blocks[1:3]:
+        os.mkdir(block)
+    refused = world.spawn(dirs, env=env)
+    equal(refused.process.wait(60), 1, "exit status")
+    has(refused.log, ["cairn server:", "2 of 4", dirs[2]], "message")
+    for block in blocks[1:3]:
+        os.rmdir(block)
+    world.keys = ("THIRDKEY", env["CAIRN_ROOT_SECRET_KEY"])
+    up = world.up(dirs)
+    equal(up.access, "THIRDKEY", "the highest generation")
+    check_some(up)
+    equal(up.stop(), 0, "exit status")
+
+
 def missing_directories(world):
     dirs = world.dirs(6)
     up = world.up(dirs)
