@@ -56,6 +56,7 @@ MUST_CHECK enum errc read_exist_query(struct reader *r);
 MUST_CHECK enum errc read_gc_query(struct reader *r);
 MUST_CHECK enum errc read_repair_query(struct reader *r);
 MUST_CHECK enum errc read_group_extents_query(struct reader *r);
+MUST_CHECK enum errc read_extent_rows_query(struct reader *r);
 MUST_CHECK enum errc read_sessions_query(struct reader *r);
 MUST_CHECK enum errc read_tokens_query(struct reader *r); /* read_token.c */
 MUST_CHECK enum errc read_cluster_query(struct reader *r);

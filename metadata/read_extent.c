@@ -170,6 +170,18 @@ enum errc read_group_extents_query(struct reader *r)
     return index_walk(r, &first, &end);
 }
 
+enum errc read_extent_rows_query(struct reader *r)
+{
+    struct key first, end;
+    key_begin(&first, TABLE_EXTENT);
+    key_begin(&end, TABLE_EXTENT + 1);
+    if (!extent_id_is_zero(r->query->extent)) {
+        key_raw(&first, r->query->extent.bytes, ID_BYTES);
+        key_u8(&first, 0);
+    }
+    return index_walk(r, &first, &end);
+}
+
 enum errc read_sessions_query(struct reader *r)
 {
     struct key first, end;

@@ -23,6 +23,9 @@ struct admin_route {
 
 static const struct admin_route routes[] = {
     { "GET", "/admin/v1/status", admin_status },
+    { "GET", "/admin/v1/durability", admin_durability },
+    { "POST", "/admin/v1/fsck", admin_fsck_begin },
+    { "GET", "/admin/v1/fsck", admin_fsck_show },
     { "GET", "/admin/v1/disks", admin_disks },
     { "GET", "/admin/v1/buckets", admin_buckets },
     { "GET", "/admin/v1/explain", admin_explain },

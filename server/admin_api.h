@@ -29,6 +29,10 @@ unsigned admin_status(const struct admin_query *query, json_t **ret_json, struct
 unsigned admin_disks(const struct admin_query *query, json_t **ret_json, struct error *e);
 unsigned admin_buckets(const struct admin_query *query, json_t **ret_json, struct error *e);
 unsigned admin_explain(const struct admin_query *query, json_t **ret_json, struct error *e);
+unsigned admin_durability(const struct admin_query *query, json_t **ret_json, struct error *e);
+/* admin_fsck.c */
+unsigned admin_fsck_begin(const struct admin_query *query, json_t **ret_json, struct error *e);
+unsigned admin_fsck_show(const struct admin_query *query, json_t **ret_json, struct error *e);
 /* admin_cluster.c; of clusters only */
 unsigned admin_nodes(const struct admin_query *query, json_t **ret_json, struct error *e);
 unsigned admin_token_create(const struct admin_query *query, json_t **ret_json, struct error *e);

@@ -126,7 +126,7 @@ unsigned admin_disks(const struct admin_query *query, json_t **ret_json, struct 
     return disks_json(query->server, disks, e) == ERRC_OK ? 200 : 503;
 }
 
-static json_t *strength_json(const struct strength *strength)
+json_t *strength_json(const struct strength *strength)
 {
     json_t *json = json_object();
     number_set(json, "full", strength->stripes_full);

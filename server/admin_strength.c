@@ -8,7 +8,7 @@
 #define WALK_ARENA_BYTES (4u << 20)
 #define WALK_ROWS 1000
 
-static bool disk_is_up(struct server *server, struct disk_id id)
+bool strength_disk_up(struct server *server, struct disk_id id)
 {
     enum disk_state state = server_disk_state(server, id);
     return state == DISK_ONLINE || state == DISK_FULL;
@@ -17,7 +17,7 @@ static bool disk_is_up(struct server *server, struct disk_id id)
 static bool all_disks_up(struct server *server, const struct meta_cluster_reply *map)
 {
     for (uint32_t i = 0; i < map->disk_count; i++) {
-        if (map->disks[i].state != META_DISK_REMOVED && !disk_is_up(server, map->disks[i].id)) {
+        if (map->disks[i].state != META_DISK_REMOVED && !strength_disk_up(server, map->disks[i].id)) {
             return false;
         }
     }
@@ -25,7 +25,7 @@ static bool all_disks_up(struct server *server, const struct meta_cluster_reply 
 }
 
 /* The disk was replaced, and the sweep that marks what the lost one held has not come to this extent yet. */
-static bool shard_awaits_sweep(const struct meta_cluster_reply *map, const struct extent *extent, unsigned shard)
+bool strength_awaits_sweep(const struct meta_cluster_reply *map, const struct extent *extent, unsigned shard)
 {
     for (uint32_t i = 0; i < map->sweep_count; i++) {
         const struct meta_sweep *sweep = &map->sweeps[i];
@@ -38,23 +38,22 @@ static bool shard_awaits_sweep(const struct meta_cluster_reply *map, const struc
 }
 
 /* Bits of the positions whose disks are up. */
-static uint64_t group_up(struct server *server, const struct meta_group *group)
+uint64_t strength_group_up(struct server *server, const struct meta_group *group)
 {
     uint64_t up = 0;
     for (unsigned i = 0; i < group->disk_count; i++) {
-        up |= (disk_is_up(server, group->disks[i]) ? UINT64_C(1) : 0) << i;
+        up |= (strength_disk_up(server, group->disks[i]) ? UINT64_C(1) : 0) << i;
     }
     return up;
 }
 
-static void extent_count(const struct meta_cluster_reply *map, uint64_t up, const struct extent *extent,
-                         struct strength *strength)
+void strength_add(struct strength *strength, const struct meta_cluster_reply *map, uint64_t up, const struct extent *extent)
 {
     uint64_t stripes = meta_extent_stripes(extent);
     unsigned away = 0;
     for (unsigned i = 0; i < (unsigned)extent->code.k + extent->code.m; i++) {
         bool there = (extent->missing >> i & 1) == 0 && extent->position[i] < GROUP_DISKS_MAX &&
-                     (up >> extent->position[i] & 1) != 0 && !shard_awaits_sweep(map, extent, i);
+                     (up >> extent->position[i] & 1) != 0 && !strength_awaits_sweep(map, extent, i);
         away += there ? 0 : 1;
     }
     strength->extents++;
@@ -71,8 +70,8 @@ static void extent_count(const struct meta_cluster_reply *map, uint64_t up, cons
     }
 }
 
-static enum errc group_walk(struct server *server, const struct meta_cluster_reply *map, const struct meta_group *group,
-                            struct strength *strength, struct error *e)
+enum errc strength_walk(struct server *server, const struct meta_group *group, strength_extent *see, void *data,
+                        struct error *e)
 {
     struct meta_query query = { .type = META_QRY_GROUP_EXTENTS, .from = group->id, .limit = WALK_ROWS };
     enum errc rc = ERRC_OK;
@@ -82,15 +81,27 @@ static enum errc group_walk(struct server *server, const struct meta_cluster_rep
         arena_init(&arena, WALK_ARENA_BYTES);
         rc = wait_query(&server->meta, server->completions, &arena, &op, &query, e);
         more = rc == ERRC_OK && op.repair.count > 0;
-        uint64_t up = more ? group_up(server, group) : 0;
+        uint64_t up = more ? strength_group_up(server, group) : 0;
         for (uint32_t i = 0; more && i < op.repair.count; i++) {
-            extent_count(map, up, &op.repair.extents[i], strength);
+            see(data, group, up, &op.repair.extents[i]);
             query.extent = op.repair.extents[i].id;
         }
         meta_op_release(&op);
         arena_done(&arena);
     }
     return rc;
+}
+
+struct count_all {
+    const struct meta_cluster_reply *map;
+    struct strength *strength;
+};
+
+static void on_extent(void *data, const struct meta_group *group, uint64_t up, const struct extent *extent)
+{
+    const struct count_all *all = data;
+    (void)group;
+    strength_add(all->strength, all->map, up, extent);
 }
 
 /* Of nothing but whole extents: no need to look at each of them. */
@@ -120,13 +131,14 @@ enum errc strength_count(struct server *server, struct strength *ret_strength, s
     struct strength strength = { .extents = 0 };
     bool whole = false;
     const struct meta_query query = { .type = META_QRY_CLUSTER };
+    struct count_all all = { &op.cluster, &strength };
     arena_init(&arena, WALK_ARENA_BYTES);
     enum errc rc = wait_query(&server->meta, server->completions, &arena, &op, &query, e);
     if (rc == ERRC_OK && op.cluster.sweep_count == 0 && all_disks_up(server, &op.cluster)) {
         rc = strength_of_whole(server, &strength, &whole, e);
     }
     for (uint32_t i = 0; rc == ERRC_OK && !whole && i < op.cluster.group_count; i++) {
-        rc = group_walk(server, &op.cluster, &op.cluster.groups[i], &strength, e);
+        rc = strength_walk(server, &op.cluster.groups[i], on_extent, &all, e);
     }
     meta_op_release(&op);
     arena_done(&arena);

@@ -11,6 +11,8 @@
 #include "common/base/error.h"
 #include "common/rpc/metadata_messages.h"
 
+#include <jansson.h>
+
 struct server;
 
 struct strength {
@@ -22,5 +24,20 @@ struct strength {
 };
 
 MUST_CHECK enum errc strength_count(struct server *server, struct strength *ret_strength, struct error *e);
+
+/* {"full": n, "smaller_code": n, "missing_1": n, ...}; admin_status.c */
+json_t *strength_json(const struct strength *strength);
+/* Its parts, for counts beside these. */
+bool strength_disk_up(struct server *server, struct disk_id id);
+/* Bits of the group's positions whose disks are up. */
+uint64_t strength_group_up(struct server *server, const struct meta_group *group);
+/* The disk at the shard's place was replaced, and the sweep that marks what the lost one held has not come to it yet. */
+bool strength_awaits_sweep(const struct meta_cluster_reply *map, const struct extent *extent, unsigned shard);
+/* up: of the extent's group */
+void strength_add(struct strength *strength, const struct meta_cluster_reply *map, uint64_t up, const struct extent *extent);
+typedef void strength_extent(void *data, const struct meta_group *group, uint64_t up, const struct extent *extent);
+/* Shows every extent of the group. */
+MUST_CHECK enum errc strength_walk(struct server *server, const struct meta_group *group, strength_extent *see, void *data,
+                                   struct error *e);
 
 #endif

@@ -3,7 +3,7 @@
  *
  * Threads: main (start-up, signals, shutdown), one loop for each S3 listener, the admin loop, `meta` (the voter's
  * serial executor), `meta-read` (queries that must go to disk), `server` (completions of waited calls and background
- * jobs), `admin` (admin verbs, may block), and those of each disk (storage-node/README.md).
+ * jobs), `admin` (admin verbs, may block), `fsck` (idle but for a run of it), and those of each disk (storage-node/README.md).
  * Start-up order and what a crash leaves at each step: server/README.md.
  */
 #ifndef SERVER_SERVER_H
@@ -66,6 +66,7 @@ struct server {
     struct loop *admin_loop;
     struct http_front *front;
     struct http_admin *admin;
+    struct fsck *fsck;                 /* of a voter, from server_step_admin on */
     atomic_bool ready;
 };
 

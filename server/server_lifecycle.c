@@ -11,6 +11,7 @@
 #include "common/io/log.h"
 #include "common/rpc/rpc_schema.h"
 #include "server/admin_api.h"
+#include "server/fsck.h"
 #include "server/cluster.h"
 #include "server/first_start.h"
 #include "server/server_steps.h"
@@ -543,6 +544,7 @@ enum errc server_step_admin(struct server *server, struct error *e)
     rc = rc == ERRC_OK ? http_admin_create(server->admin_loop, options->admin_listen.host, options->admin_listen.port,
                                            server->tls, &server->admin, e) : rc;
     if (rc == ERRC_OK) {
+        server->fsck = server->voter != NULL ? fsck_create(server) : NULL;
         admin_api_register(server, server->admin);
         rc = http_admin_start(server->admin, e);
     }
@@ -726,6 +728,7 @@ enum errc server_stop(struct server *server)
         cluster_stop_port(server);
     }
     executor_end(server->admin_jobs);
+    fsck_destroy(server->fsck);
     for (unsigned i = 0; i < server->loop_count; i++) {
         loop_stop(server->loops[i]);
         loop_destroy(server->loops[i]);

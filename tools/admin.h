@@ -12,5 +12,7 @@ int admin_bucket_run(int argc, char **argv);
 int admin_explain_run(int argc, char **argv);
 int admin_token_run(int argc, char **argv);
 int admin_node_run(int argc, char **argv);
+int admin_durability_run(int argc, char **argv);
+int admin_fsck_run(int argc, char **argv);
 
 #endif

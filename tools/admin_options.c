@@ -168,6 +168,12 @@ enum errc admin_options_parse(int argc, char **argv, struct admin_options *ret_o
             options.role = value;
         } else if (len == 9 && strncmp(text, "--expires", len) == 0) {
             options.expires = value;
+        } else if (len == 8 && strncmp(text, "--bucket", len) == 0) {
+            options.bucket = value;
+        } else if (len == 8 && strncmp(text, "--status", len) == 0) {
+            options.status = value;
+        } else if (len == 8 && strncmp(text, "--output", len) == 0) {
+            options.output = value;
         } else {
             return error_set(e, ERRC_INVALID, "unknown option '%s'", text);
         }

@@ -26,6 +26,8 @@ struct admin_options {
     const char *ca_file;                /* --ca, for https */
     const char *role;                   /* --role, `token create` only */
     const char *expires;                /* --expires, `token create` only */
+    const char *bucket, *status;        /* --bucket, --status, `trace` only */
+    const char *output;                 /* --output, `support bundle` only */
     const char *arguments[ADMIN_ARGUMENTS_MAX];
     unsigned argument_count;
 };

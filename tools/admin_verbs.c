@@ -2,83 +2,31 @@
 
 #include "common/base/mem.h"
 #include "tools/admin_format.h"
-#include "tools/admin_http.h"
+#include "tools/admin_run.h"
 
 #include <curl/curl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define EXIT_FAILED 1
-#define EXIT_USAGE 2
 #define TOKEN_MINUTES_DEFAULT 60
-
-static const char common_help[] =
-    "\nOptions of every admin command:\n"
-    "  --admin ADDR:PORT  the server's admin port (default 127.0.0.1:9001); of a cluster's voters\n"
-    "                     several, with commas between: the one that leads answers\n"
-    "  --profile FILE     keys from this file (default ~/.config/cairn/profile)\n"
-    "  --ca FILE          trust this certificate authority (https)\n"
-    "  --json             print JSON with stable names\n"
-    "  --help             print this text\n"
-    "\nKeys: CAIRN_ACCESS_KEY and CAIRN_SECRET_KEY, else the profile file.\n";
-
-static int fail(const struct error *e)
-{
-    (void)fprintf(stderr, "cairn: %s\n", e->text);
-    return e->code == ERRC_INVALID ? EXIT_USAGE : EXIT_FAILED;
-}
-
-static int usage_fail(const char *text)
-{
-    (void)fprintf(stderr, "cairn: %s\n", text);
-    return EXIT_USAGE;
-}
-
-/* Prints the answer by `format`, or as JSON; takes the reference. */
-static int answer_print(const struct admin_options *options, json_t *json, void (*format)(const json_t *json))
-{
-    if (options->json) {
-        (void)json_dumpf(json, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
-        (void)putchar('\n');
-    } else {
-        format(json);
-    }
-    json_decref(json);
-    return 0;
-}
-
-static int request_and_print(const struct admin_options *options, const char *method, const char *target,
-                             const char *body, void (*format)(const json_t *json))
-{
-    struct error e = ERROR_INIT;
-    json_t *json = NULL;
-    if (options->access_key[0] == '\0' || options->secret_key[0] == '\0') {
-        return usage_fail("no keys: set CAIRN_ACCESS_KEY and CAIRN_SECRET_KEY, or write them to a profile file (see cairn(1))");
-    }
-    if (admin_request(options, method, target, body, &json, &e) != ERRC_OK) {
-        (void)fprintf(stderr, "cairn: %s\n", e.text);
-        return EXIT_FAILED;
-    }
-    return answer_print(options, json, format);
-}
 
 int admin_status_run(int argc, char **argv)
 {
     struct admin_options options;
     struct error e = ERROR_INIT;
     if (admin_options_parse(argc, argv, &options, &e) != ERRC_OK) {
-        return fail(&e);
+        return admin_fail(&e);
     }
     if (options.help) {
         (void)printf("Usage: cairn status [OPTION]...\nShow what a running server stores: objects, strength of the "
-                     "stripes, repair, disks, metadata.\n%s", common_help);
+                     "stripes, repair, disks, metadata.\n%s", admin_common_help);
         return 0;
     }
     if (options.argument_count != 0) {
-        return usage_fail("status takes no argument");
+        return admin_usage_fail("status takes no argument");
     }
-    return request_and_print(&options, "GET", "/admin/v1/status", NULL, format_status);
+    return admin_request_print(&options, "GET", "/admin/v1/status", NULL, format_status);
 }
 
 int admin_bucket_run(int argc, char **argv)
@@ -86,17 +34,17 @@ int admin_bucket_run(int argc, char **argv)
     struct admin_options options;
     struct error e = ERROR_INIT;
     if (admin_options_parse(argc, argv, &options, &e) != ERRC_OK) {
-        return fail(&e);
+        return admin_fail(&e);
     }
     if (options.help) {
         (void)printf("Usage: cairn bucket list [OPTION]...\nList buckets with their object and byte counters.\n%s",
-                     common_help);
+                     admin_common_help);
         return 0;
     }
     if (options.argument_count != 1 || strcmp(options.arguments[0], "list") != 0) {
-        return usage_fail("usage: cairn bucket list");
+        return admin_usage_fail("usage: cairn bucket list");
     }
-    return request_and_print(&options, "GET", "/admin/v1/buckets", NULL, format_buckets);
+    return admin_request_print(&options, "GET", "/admin/v1/buckets", NULL, format_buckets);
 }
 
 static int disk_replace(const struct admin_options *options)
@@ -111,9 +59,9 @@ static int disk_replace(const struct admin_options *options)
     char *text = json_dumps(body, JSON_COMPACT);
     json_decref(body);
     if (text == NULL) {
-        return usage_fail("the path is not valid UTF-8");
+        return admin_usage_fail("the path is not valid UTF-8");
     }
-    int status = request_and_print(options, "POST", "/admin/v1/disks/replace", text, format_replaced);
+    int status = admin_request_print(options, "POST", "/admin/v1/disks/replace", text, format_replaced);
     free(text);
     return status;
 }
@@ -123,24 +71,24 @@ int admin_disk_run(int argc, char **argv)
     struct admin_options options;
     struct error e = ERROR_INIT;
     if (admin_options_parse(argc, argv, &options, &e) != ERRC_OK) {
-        return fail(&e);
+        return admin_fail(&e);
     }
     if (options.help) {
         (void)printf("Usage: cairn disk list [OPTION]...\n"
                      "   or: cairn disk replace DIR [--for DISK-ID] [OPTION]...\n"
                      "List the disks; adopt the empty directory DIR in place of a lost disk: the one recorded at\n"
                      "that path, the one named with --for, or the only one that is missing. What it held is\n"
-                     "rebuilt in the background: see 'cairn status'.\n%s", common_help);
+                     "rebuilt in the background: see 'cairn status'.\n%s", admin_common_help);
         return 0;
     }
     const char *verb = options.argument_count > 0 ? options.arguments[0] : "";
     if (strcmp(verb, "list") == 0 && options.argument_count == 1) {
-        return request_and_print(&options, "GET", "/admin/v1/disks", NULL, format_disks);
+        return admin_request_print(&options, "GET", "/admin/v1/disks", NULL, format_disks);
     }
     if (strcmp(verb, "replace") == 0 && options.argument_count == 2) {
         return disk_replace(&options);
     }
-    return usage_fail("usage: cairn disk list | cairn disk replace DIR [--for DISK-ID]");
+    return admin_usage_fail("usage: cairn disk list | cairn disk replace DIR [--for DISK-ID]");
 }
 
 int admin_explain_run(int argc, char **argv)
@@ -148,23 +96,23 @@ int admin_explain_run(int argc, char **argv)
     struct admin_options options;
     struct error e = ERROR_INIT;
     if (admin_options_parse(argc, argv, &options, &e) != ERRC_OK) {
-        return fail(&e);
+        return admin_fail(&e);
     }
     if (options.help) {
         (void)printf("Usage: cairn explain BUCKET KEY [--version-id ID] [OPTION]...\n"
                      "Show where an object's bytes lie: placement, shards, checksums, each shard read and checked.\n%s",
-                     common_help);
+                     admin_common_help);
         return 0;
     }
     if (options.argument_count != 2) {
-        return usage_fail("usage: cairn explain BUCKET KEY");
+        return admin_usage_fail("usage: cairn explain BUCKET KEY");
     }
     char *bucket = curl_easy_escape(NULL, options.arguments[0], 0);
     char *key = curl_easy_escape(NULL, options.arguments[1], 0);
     char *version = options.version_id != NULL ? curl_easy_escape(NULL, options.version_id, 0) : NULL;
     char *target = mem_format("/admin/v1/explain?bucket=%s&key=%s%s%s", bucket, key,
                               version != NULL ? "&version-id=" : "", version != NULL ? version : "");
-    int status = request_and_print(&options, "GET", target, NULL, format_explain);
+    int status = admin_request_print(&options, "GET", target, NULL, format_explain);
     mem_free(target);
     curl_free(version);
     curl_free(key);
@@ -177,30 +125,30 @@ int admin_token_run(int argc, char **argv)
     struct admin_options options;
     struct error e = ERROR_INIT;
     if (admin_options_parse(argc, argv, &options, &e) != ERRC_OK) {
-        return fail(&e);
+        return admin_fail(&e);
     }
     if (options.help) {
         (void)printf("Usage: cairn token create --role storage-node|gateway|metadata [--expires MINUTES] [OPTION]...\n"
                      "Make a token with which one process of that role can join the cluster, once (default: within\n"
                      "60 minutes). It is shown only now. Give it as --token to 'cairn storage-node', 'cairn gateway' or\n"
-                     "'cairn metadata'.\n%s", common_help);
+                     "'cairn metadata'.\n%s", admin_common_help);
         return 0;
     }
     if (options.argument_count != 1 || strcmp(options.arguments[0], "create") != 0 || options.role == NULL) {
-        return usage_fail("usage: cairn token create --role storage-node|gateway|metadata [--expires MINUTES]");
+        return admin_usage_fail("usage: cairn token create --role storage-node|gateway|metadata [--expires MINUTES]");
     }
     char *end = NULL;
     unsigned long minutes = options.expires != NULL ? strtoul(options.expires, &end, 10) : TOKEN_MINUTES_DEFAULT;
     if (options.expires != NULL && (end == options.expires || *end != '\0')) {
-        return usage_fail("--expires wants a number of minutes");
+        return admin_usage_fail("--expires wants a number of minutes");
     }
     json_t *body = json_pack("{s:s,s:I}", "role", options.role, "expires_minutes", (json_int_t)minutes);
     char *text = body != NULL ? json_dumps(body, JSON_COMPACT) : NULL;
     json_decref(body);
     if (text == NULL) {
-        return usage_fail("--role wants storage-node, gateway or metadata");
+        return admin_usage_fail("--role wants storage-node, gateway or metadata");
     }
-    int status = request_and_print(&options, "POST", "/admin/v1/tokens", text, format_token);
+    int status = admin_request_print(&options, "POST", "/admin/v1/tokens", text, format_token);
     free(text);
     return status;
 }
@@ -210,16 +158,16 @@ int admin_node_run(int argc, char **argv)
     struct admin_options options;
     struct error e = ERROR_INIT;
     if (admin_options_parse(argc, argv, &options, &e) != ERRC_OK) {
-        return fail(&e);
+        return admin_fail(&e);
     }
     if (options.help) {
         (void)printf("Usage: cairn node list [OPTION]...\n"
                      "List the processes of the cluster: role, address, failure domains, when last heard of.\n%s",
-                     common_help);
+                     admin_common_help);
         return 0;
     }
     if (options.argument_count != 1 || strcmp(options.arguments[0], "list") != 0) {
-        return usage_fail("usage: cairn node list");
+        return admin_usage_fail("usage: cairn node list");
     }
-    return request_and_print(&options, "GET", "/admin/v1/nodes", NULL, format_nodes);
+    return admin_request_print(&options, "GET", "/admin/v1/nodes", NULL, format_nodes);
 }

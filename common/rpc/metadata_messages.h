@@ -403,6 +403,7 @@ enum meta_query_type {
     META_QRY_STATUS,        /* counts: see meta_status */
     META_QRY_GROUP_EXTENTS, /* all extents of the group `from`, in id order, after `extent`; answer: meta_repair_reply */
     META_QRY_TOKENS,        /* all tokens to join by, without their secrets */
+    META_QRY_EXTENT_ROWS,   /* all extents in id order, after `extent` (zero: from the first); answer: meta_repair_reply */
 };
 
 struct meta_query {

@@ -81,6 +81,7 @@ static enum errc query_decode(struct meta_op *op, struct slice r)
     case META_QRY_EXTENTS_EXIST: return meta_exist_reply_decode(r, op->arena, &op->exist);
     case META_QRY_GC:            return meta_gc_reply_decode(r, op->arena, &op->gc);
     case META_QRY_GROUP_EXTENTS:
+    case META_QRY_EXTENT_ROWS:
     case META_QRY_REPAIR:        return meta_repair_reply_decode(r, op->arena, &op->repair);
     case META_QRY_SESSIONS:      return meta_sessions_reply_decode(r, op->arena, &op->sessions);
     case META_QRY_CLUSTER:       return meta_cluster_reply_decode(r, op->arena, &op->cluster);

@@ -55,7 +55,7 @@ struct meta_op {
         struct meta_extent_reply extent;     /* EXTENT */
         struct meta_exist_reply exist;       /* EXTENTS_EXIST */
         struct meta_gc_reply gc;             /* GC */
-        struct meta_repair_reply repair;     /* REPAIR, GROUP_EXTENTS */
+        struct meta_repair_reply repair;     /* REPAIR, GROUP_EXTENTS, EXTENT_ROWS */
         struct meta_sessions_reply sessions; /* SESSIONS */
         struct meta_cluster_reply cluster;   /* CLUSTER */
         struct meta_identities_reply identities;

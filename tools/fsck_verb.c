@@ -1,0 +1,127 @@
+/* `cairn fsck`: begins a run on the server, shows how far it is, prints what it found. */
+#include "common/base/env.h"
+#include "tools/admin.h"
+#include "tools/admin_run.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define POLL_MS 200
+#define BAR_CELLS 30
+#define FINDINGS_SHOWN 100
+
+static long long number_of(const json_t *json, const char *name)
+{
+    return (long long)json_integer_value(json_object_get(json, name));
+}
+
+static const char *text_of(const json_t *json, const char *name)
+{
+    const char *text = json_string_value(json_object_get(json, name));
+    return text != NULL ? text : "-";
+}
+
+/* To standard error of a terminal only, in place. */
+static void bar_show(const json_t *json)
+{
+    long long done = number_of(json, "phase_done");
+    long long total = number_of(json, "phase_total");
+    long long share = total > 0 ? done * BAR_CELLS / total : 0;
+    int cells = share > BAR_CELLS ? BAR_CELLS : (int)share;
+    (void)fprintf(stderr, "\r%-9s [%.*s%*s] %lld of %lld  ", text_of(json, "phase"), cells,
+                  "##############################", BAR_CELLS - cells, "", done, total > done ? total : done);
+    (void)fflush(stderr);
+}
+
+static void format_fsck(const json_t *json)
+{
+    const json_t *checked = json_object_get(json, "checked");
+    const json_t *findings = json_object_get(json, "findings");
+    size_t index;
+    json_t *finding;
+    (void)printf("Checked        %lld buckets, %lld versions, %lld extents, %lld references, %lld parts, %lld shards\n",
+                 number_of(checked, "buckets"), number_of(checked, "versions"), number_of(checked, "extents"),
+                 number_of(checked, "references"), number_of(checked, "manifests"), number_of(checked, "shards"));
+    (void)printf("Not judged     %lld shards of writes under way, %lld waiting to be freed\n",
+                 number_of(checked, "shards_of_open_sessions"), number_of(checked, "shards_to_be_freed"));
+    if (strcmp(text_of(json, "state"), "done") != 0) {
+        (void)printf("Not finished   %s\n", text_of(json, "error"));
+    }
+    (void)printf("Findings       %lld\n", number_of(json, "finding_count"));
+    json_array_foreach(findings, index, finding) {
+        if (index == FINDINGS_SHOWN) {
+            (void)printf("  ... (--json shows more)\n");
+            break;
+        }
+        (void)printf("  %s: %s\n    -> %s\n", text_of(finding, "kind"), text_of(finding, "text"), text_of(finding, "todo"));
+    }
+}
+
+static void pause_ms(long ms)
+{
+    const struct timespec span = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 };
+    (void)nanosleep(&span, NULL); /* woken early: it is asked a little sooner */
+}
+
+/* Asks until the run has ended. Gives. */
+static enum errc run_await(const struct admin_options *options, json_t **json, struct error *e)
+{
+    long long run = number_of(*json, "run");
+    bool bar = isatty(2) != 0 && !options->json;
+    while (strcmp(text_of(*json, "state"), "running") == 0) {
+        if (bar) {
+            bar_show(*json);
+        }
+        pause_ms(POLL_MS);
+        json_decref(*json);
+        *json = NULL;
+        enum errc rc = admin_request(options, "GET", "/admin/v1/fsck", NULL, json, e);
+        if (rc != ERRC_OK) {
+            return rc;
+        }
+        if (number_of(*json, "run") != run) {
+            return error_set(e, ERRC_IO, "the server that ran it was started anew, or another voter leads: run fsck again");
+        }
+    }
+    if (bar) {
+        (void)fprintf(stderr, "\r%*s\r", 72, "");
+    }
+    return ERRC_OK;
+}
+
+int admin_fsck_run(int argc, char **argv)
+{
+    struct admin_options options;
+    struct error e = ERROR_INIT;
+    if (admin_options_parse(argc, argv, &options, &e) != ERRC_OK) {
+        return admin_fail(&e);
+    }
+    if (options.help) {
+        (void)printf("Usage: cairn fsck [OPTION]...\n"
+                     "Prove, while the system serves, that counters are exact, that references and indexes of the metadata\n"
+                     "agree, and that every shard is where the metadata says and none is without a record. Nothing is deleted.\n"
+                     "What it finds is printed with what to do. Exit status 0: clean; 1: findings, or it could not finish.\n"
+                     "Bytes are not read: 'cairn explain' and the scrub verify those.\n%s", admin_common_help);
+        return 0;
+    }
+    if (options.argument_count != 0) {
+        return admin_usage_fail("fsck takes no argument");
+    }
+    json_t *json = NULL;
+    int status = admin_keys_check(&options);
+    if (status != 0) {
+        return status;
+    }
+    enum errc rc = admin_request(&options, "POST", "/admin/v1/fsck", "{}", &json, &e);
+    rc = rc == ERRC_OK ? run_await(&options, &json, &e) : rc;
+    if (rc != ERRC_OK) {
+        json_decref(json);
+        (void)fprintf(stderr, "cairn: %s\n", e.text);
+        return EXIT_FAILED;
+    }
+    bool clean = json_is_true(json_object_get(json, "clean"));
+    (void)admin_answer_print(&options, json, format_fsck);
+    return clean ? 0 : EXIT_FAILED;
+}
