@@ -30,6 +30,8 @@ static const struct command commands[] = {
     { "status", "show what a running server stores, and what is degraded", admin_status_run },
     { "durability", "count the stripes at each strength, exactly", admin_durability_run },
     { "fsck", "prove that counters, references and shards are what the metadata says", admin_fsck_run },
+    { "trace", "show requests as they end", admin_trace_run },
+    { "support", "write a file for somebody who is to help", admin_support_run },
     { "disk", "list disks; adopt an empty directory in place of a lost one", admin_disk_run },
     { "bucket", "list buckets with their counters", admin_bucket_run },
     { "node", "list the processes of a cluster", admin_node_run },

@@ -19,19 +19,24 @@ struct admin_route {
     const char *method;
     const char *path;
     admin_verb verb;
+    bool everywhere; /* gateways answer it too; the others are voters' */
 };
 
 static const struct admin_route routes[] = {
-    { "GET", "/admin/v1/status", admin_status },
-    { "GET", "/admin/v1/durability", admin_durability },
-    { "POST", "/admin/v1/fsck", admin_fsck_begin },
-    { "GET", "/admin/v1/fsck", admin_fsck_show },
-    { "GET", "/admin/v1/disks", admin_disks },
-    { "GET", "/admin/v1/buckets", admin_buckets },
-    { "GET", "/admin/v1/explain", admin_explain },
-    { "POST", "/admin/v1/disks/replace", admin_disk_replace },
-    { "GET", "/admin/v1/nodes", admin_nodes },
-    { "POST", "/admin/v1/tokens", admin_token_create },
+    { "GET", "/admin/v1/status", admin_status, false },
+    { "GET", "/admin/v1/durability", admin_durability, false },
+    { "GET", "/admin/v1/trace", admin_trace, true },
+    { "GET", "/admin/v1/config", admin_config, true },
+    { "GET", "/admin/v1/log", admin_log, true },
+    { "GET", "/admin/v1/topology", admin_topology, false },
+    { "POST", "/admin/v1/fsck", admin_fsck_begin, false },
+    { "GET", "/admin/v1/fsck", admin_fsck_show, false },
+    { "GET", "/admin/v1/disks", admin_disks, false },
+    { "GET", "/admin/v1/buckets", admin_buckets, false },
+    { "GET", "/admin/v1/explain", admin_explain, false },
+    { "POST", "/admin/v1/disks/replace", admin_disk_replace, false },
+    { "GET", "/admin/v1/nodes", admin_nodes, false },
+    { "POST", "/admin/v1/tokens", admin_token_create, false },
 };
 #define ROUTE_COUNT (sizeof(routes) / sizeof(routes[0]))
 
@@ -116,6 +121,8 @@ static void job_reply(struct task *task)
     mem_free(job->query.bucket);
     mem_free(job->query.key);
     mem_free(job->query.version_id);
+    mem_free(job->query.after);
+    mem_free(job->query.status);
     json_decref(job->query.body);
     mem_free(job);
 }
@@ -171,7 +178,8 @@ static void on_signed(void *data, struct http_admin_request *req)
     struct admin_job *job = mem_zalloc(sizeof(*job));
     *job = (struct admin_job){
         .task.run = job_run, .server = server, .request = req, .loop = req->executor, .verb = route->verb,
-        .query = { server, param_copy(&view, "bucket"), param_copy(&view, "key"), param_copy(&view, "version-id"), body },
+        .query = { server, param_copy(&view, "bucket"), param_copy(&view, "key"), param_copy(&view, "version-id"),
+                   param_copy(&view, "after"), param_copy(&view, "status"), body },
     };
     arena_done(&arena);
     executor_post(server->admin_jobs, &job->task);
@@ -219,7 +227,9 @@ void admin_api_register(struct server *server, struct http_admin *admin)
         http_admin_add(admin, "/readyz", methods[i], on_readyz, server);
         http_admin_add(admin, "/metrics", methods[i], on_metrics, server);
     }
-    for (size_t i = 0; i < ROUTE_COUNT && server->voter != NULL; i++) { /* a gateway has no verbs: voters do */
-        http_admin_add(admin, routes[i].path, routes[i].method, on_signed, server);
+    for (size_t i = 0; i < ROUTE_COUNT; i++) {
+        if (server->voter != NULL || routes[i].everywhere) {
+            http_admin_add(admin, routes[i].path, routes[i].method, on_signed, server);
+        }
     }
 }

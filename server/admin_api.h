@@ -22,7 +22,7 @@ void admin_api_register(struct server *server, struct http_admin *admin);
  * {"error": e->text}. Runs on the job executor. */
 struct admin_query {
     struct server *server;
-    char *bucket, *key, *version_id; /* decoded query parameters or NULL; owned by the job */
+    char *bucket, *key, *version_id, *after, *status; /* decoded query parameters or NULL; owned by the job */
     json_t *body;                    /* the parsed request body or NULL; owned by the job */
 };
 unsigned admin_status(const struct admin_query *query, json_t **ret_json, struct error *e);
@@ -30,6 +30,12 @@ unsigned admin_disks(const struct admin_query *query, json_t **ret_json, struct 
 unsigned admin_buckets(const struct admin_query *query, json_t **ret_json, struct error *e);
 unsigned admin_explain(const struct admin_query *query, json_t **ret_json, struct error *e);
 unsigned admin_durability(const struct admin_query *query, json_t **ret_json, struct error *e);
+/* admin_trace.c; gateways too */
+unsigned admin_trace(const struct admin_query *query, json_t **ret_json, struct error *e);
+/* admin_support.c; the first two of gateways too */
+unsigned admin_config(const struct admin_query *query, json_t **ret_json, struct error *e);
+unsigned admin_log(const struct admin_query *query, json_t **ret_json, struct error *e);
+unsigned admin_topology(const struct admin_query *query, json_t **ret_json, struct error *e);
 /* admin_fsck.c */
 unsigned admin_fsck_begin(const struct admin_query *query, json_t **ret_json, struct error *e);
 unsigned admin_fsck_show(const struct admin_query *query, json_t **ret_json, struct error *e);

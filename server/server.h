@@ -66,6 +66,7 @@ struct server {
     struct loop *admin_loop;
     struct http_front *front;
     struct http_admin *admin;
+    struct trace *trace;               /* of a gateway */
     struct fsck *fsck;                 /* of a voter, from server_step_admin on */
     atomic_bool ready;
 };

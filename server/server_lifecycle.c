@@ -11,13 +11,14 @@
 #include "common/io/log.h"
 #include "common/rpc/rpc_schema.h"
 #include "server/admin_api.h"
-#include "server/fsck.h"
 #include "server/cluster.h"
 #include "server/first_start.h"
+#include "server/fsck.h"
 #include "server/server_steps.h"
 #include "server/server.h"
 #include "server/server_background.h"
 #include "server/server_disks.h"
+#include "server/trace.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -474,7 +475,8 @@ static void key_derive(const struct server *server, const char *purpose, uint8_t
 /* One line for each request, on its loop. */
 static void on_access(void *data, const struct gateway_access *access)
 {
-    (void)data;
+    struct server *server = data;
+    trace_add(server->trace, access);
     LOG_ACCESS(log_event("request"), log_slice("id", access->request_id), log_slice("method", access->method),
                log_text("op", s3_operation_name(access->operation)), log_slice("bucket", access->bucket),
                log_slice("key", access->key), log_u64("status", access->status),
@@ -491,6 +493,7 @@ enum errc server_step_gateway(struct server *server, struct error *e)
         server->domains[i] = slice_str(options->domains[i]);
     }
     server->s3_config = (struct s3_config){ server->domains, options->domain_count, slice_str(options->region) };
+    server->trace = trace_create(server->env);
     struct gateway_config config = {
         .env = server->env, .store = &server->store, .s3 = server->s3_config,
         .identities = { server_identity_find, server }, .any_region = options->any_region,
@@ -738,6 +741,7 @@ enum errc server_stop(struct server *server)
         loop_destroy(server->admin_loop);
     }
     gateway_destroy(server->gateway);
+    trace_destroy(server->trace);
     stop_services(server);
     if (server->cluster != NULL) {
         cluster_clients_end(server);

@@ -14,5 +14,7 @@ int admin_token_run(int argc, char **argv);
 int admin_node_run(int argc, char **argv);
 int admin_durability_run(int argc, char **argv);
 int admin_fsck_run(int argc, char **argv);
+int admin_trace_run(int argc, char **argv);
+int admin_support_run(int argc, char **argv);
 
 #endif

@@ -99,7 +99,7 @@ static bool never_connected(CURL *curl, CURLcode code)
            (code == CURLE_OPERATION_TIMEDOUT && connected_us == 0);
 }
 
-static enum errc request_run(CURL *curl, const char *admin, struct enc *answer, json_t **ret_json, struct error *e)
+static enum errc request_run(CURL *curl, const char *admin, const struct enc *answer, struct error *e)
 {
     CURLcode code = curl_easy_perform(curl);
     if (code != CURLE_OK) {
@@ -108,24 +108,13 @@ static enum errc request_run(CURL *curl, const char *admin, struct enc *answer, 
     }
     long status = 0;
     (void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
-    if (status < 200 || status > 299) {
-        return answer_fail(status, answer, e);
-    }
-    json_error_t where;
-    json_t *json = json_loadb((const char *)answer->data, answer->len, 0, &where);
-    if (json == NULL) {
-        return error_set(e, ERRC_CORRUPT, "%s answered with something else than JSON: is it an admin port?",
-                         admin);
-    }
-    *ret_json = json;
-    return ERRC_OK;
+    return status < 200 || status > 299 ? answer_fail(status, answer, e) : ERRC_OK;
 }
 
-static enum errc request_one(const struct admin_options *options, const char *admin, const char *method,
-                             const char *target, const char *body, json_t **ret_json, struct error *e)
+static enum errc request_text(const struct admin_options *options, const char *admin, const char *method, const char *target,
+                              const char *body, struct enc *answer, struct error *e)
 {
     struct arena arena;
-    struct enc answer = ENC_INIT;
     arena_init(&arena, SIGN_ARENA_BYTES);
     enum errc rc = ERRC_OK;
     char *url = mem_format("%s%s", admin, target);
@@ -134,15 +123,42 @@ static enum errc request_one(const struct admin_options *options, const char *ad
     if (curl == NULL || headers == NULL) {
         rc = error_set(e, ERRC_INTERNAL, "the request cannot be made");
     } else {
-        request_set(curl, options, method, url, body, headers, &answer);
-        rc = request_run(curl, admin, &answer, ret_json, e);
+        request_set(curl, options, method, url, body, headers, answer);
+        rc = request_run(curl, admin, answer, e);
     }
     curl_slist_free_all(headers);
     curl_easy_cleanup(curl);
     mem_free(url);
-    enc_free(&answer);
     arena_done(&arena);
     return rc;
+}
+
+static enum errc request_one(const struct admin_options *options, const char *admin, const char *method,
+                             const char *target, const char *body, json_t **ret_json, struct error *e)
+{
+    struct enc answer = ENC_INIT;
+    enum errc rc = request_text(options, admin, method, target, body, &answer, e);
+    json_error_t where;
+    json_t *json = rc == ERRC_OK ? json_loadb((const char *)answer.data, answer.len, 0, &where) : NULL;
+    if (rc == ERRC_OK && json == NULL) {
+        rc = error_set(e, ERRC_CORRUPT, "%s answered with something else than JSON: is it an admin port?", admin);
+    }
+    *ret_json = json;
+    enc_free(&answer);
+    return rc;
+}
+
+char *admin_escape(const char *text)
+{
+    char *escaped = curl_easy_escape(NULL, text, 0);
+    char *copy = mem_strdup(escaped != NULL ? escaped : "");
+    curl_free(escaped);
+    return copy;
+}
+
+enum errc admin_fetch(const struct admin_options *options, const char *target, struct enc *ret_answer, struct error *e)
+{
+    return request_text(options, options->admins[0], "GET", target, NULL, ret_answer, e);
 }
 
 enum errc admin_request(const struct admin_options *options, const char *method, const char *target, const char *body,

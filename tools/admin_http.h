@@ -4,6 +4,7 @@
 #ifndef TOOLS_ADMIN_HTTP_H
 #define TOOLS_ADMIN_HTTP_H
 
+#include "common/base/codec.h"
 #include "tools/admin_options.h"
 
 #include <jansson.h>
@@ -18,5 +19,11 @@
  */
 MUST_CHECK enum errc admin_request(const struct admin_options *options, const char *method, const char *target,
                                    const char *body, json_t **ret_json, struct error *e);
+
+/* Percent-encoded, for a target. Gives. */
+char *admin_escape(const char *text);
+/* GET of one path of the first address; the answer's bytes are appended. The same errors. */
+MUST_CHECK enum errc admin_fetch(const struct admin_options *options, const char *target, struct enc *ret_answer,
+                                 struct error *e);
 
 #endif

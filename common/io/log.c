@@ -1,5 +1,7 @@
 #include "common/io/log.h"
 
+#include "common/io/log_recent.h"
+
 #include "common/base/assert.h"
 
 #include <limits.h>
@@ -195,6 +197,9 @@ void log_write(struct log_site *site, enum log_level level, const struct log_fie
     if (suppressed > 0) {
         struct log_field field = log_u64("suppressed", suppressed);
         line_add_field(&line, &field);
+    }
+    if (site != NULL) {
+        log_recent_keep(line.text, line.len);
     }
     line_emit(&line);
 }

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""What an operator asks of a running system: durability, fsck, of `cairn server` and of a cluster alike, with real processes.
+"""What an operator asks of a running system, of `cairn server` and of a cluster alike, with real processes: durability, fsck, trace,
+support bundle.
 
     tests/server/verbs.py [CASE...]
 
@@ -8,11 +9,13 @@ CAIRN_BINARY names another binary, CAIRN_TEST_KEEP=1 keeps the files.
 import json
 import os
 import shutil
+import signal
 import subprocess
+import tarfile
 import threading
 import time
 
-from server_world import equal, has, run_cases, true
+from server_world import binary, equal, has, run_cases, true
 from cluster import BINARY, fill as cluster_fill, with_cluster
 
 BODY = os.urandom(300000)
@@ -153,7 +156,7 @@ def fsck_finds_lost_shards_and_an_absent_disk(world):
 
 def verbs_refuse(world):
     up = world.up(world.dirs(1))
-    for verb in ("durability", "fsck"):
+    for verb in ("durability", "fsck", "trace"):
         equal(up.cli(verb, "extra", json_wanted=False)[0], 2, f"{verb} with an argument")
         equal(up.cli(verb, env={"CAIRN_SECRET_KEY": "wrong"}, json_wanted=False)[0], 1, f"{verb} with a wrong key")
         code, text, _ = up.cli(verb, "--help", json_wanted=False)
@@ -177,10 +180,168 @@ def a_server_ends_in_the_midst_of_fsck(world):
     asking.join()
 
 
+class Trace:
+    """`cairn trace --json` in the background."""
+
+    def __init__(self, admin, env, *words):
+        self.process = subprocess.Popen([binary(), "trace", "--admin", admin, "--json", *words], env=dict(os.environ, **env),
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.lines = []
+        self.thread = threading.Thread(target=self.read)
+        self.thread.start()
+        time.sleep(1)  # until it has asked once: from then on lines are kept
+
+    def read(self):
+        for line in self.process.stdout:
+            self.lines.append(json.loads(line))
+
+    def wait(self, wanted, seconds=20):
+        until = time.monotonic() + seconds
+        while not wanted(self.lines):
+            true(time.monotonic() < until and self.process.poll() is None, f"trace: {self.lines[-5:]}")
+            time.sleep(0.05)
+
+    def stop(self, expect=0):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+        equal(self.process.wait(20), expect, f"end of trace: {self.process.stderr.read()}")
+        self.thread.join()
+        return self.lines
+
+
+def env_of(up):
+    return {"CAIRN_ACCESS_KEY": up.access, "CAIRN_SECRET_KEY": up.secret}
+
+
+def trace_shows_requests(world):
+    up = world.up(world.dirs(1))
+    s3 = up.s3()
+    s3.make_bucket("bucket")
+    s3.put("bucket", "before", b"x")
+    admin = f"127.0.0.1:{up.admin_port}"
+    everything = Trace(admin, env_of(up))
+    missing = Trace(admin, env_of(up), "--status", "4xx", "--bucket", "bucket")
+    s3.put("bucket", "key\n1", b"12345")
+    request_id = s3.get("bucket", "nothing").headers["x-amz-request-id"]
+    s3.get("elsewhere", "nothing")
+    everything.wait(lambda lines: len(lines) >= 3)
+    missing.wait(lambda lines: len(lines) >= 1)
+    lines = everything.stop()
+    equal([(x["op"], x["bucket"], x["key"], x["status"]) for x in lines],
+          [("PutObject", "bucket", "key\n1", 200), ("GetObject", "bucket", "nothing", 404),
+           ("GetObject", "elsewhere", "nothing", 404)], "lines")
+    equal((lines[0]["received"], lines[0]["principal"], lines[1]["id"], lines[1]["code"]), (5, up.access, request_id, "NoSuchKey"),
+          "fields")
+    equal([(x["bucket"], x["status"]) for x in missing.stop()], [("bucket", 404)], "filtered lines")
+    # A reader that stands still costs nothing, and is told what it missed.
+    slow = Trace(admin, env_of(up))
+    slow.process.send_signal(signal.SIGSTOP)
+    for _ in range(6000):
+        s3.stat("bucket", "before")
+    slow.process.send_signal(signal.SIGCONT)
+    slow.wait(lambda lines: any("dropped" in x for x in lines), 30)
+    slow.wait(lambda lines: sum(x.get("dropped", 1) for x in lines) >= 6000, 30)
+    lines = slow.stop()
+    dropped = [x["dropped"] for x in lines if "dropped" in x]
+    true(len(dropped) == 1 and 1000 < dropped[0] < 6000, f"dropped: {dropped}")
+    for words in (["--status", "abc"], ["--status", "5x"], ["--status", "50000"]):
+        Trace(admin, env_of(up), *words).stop(expect=1)
+    Trace("127.0.0.1:1", env_of(up)).stop(expect=1)
+    Trace(admin, {**env_of(up), "CAIRN_SECRET_KEY": "wrong"}).stop(expect=1)
+    equal(up.http("/admin/v1/trace")[0], 403, "trace without a signature")
+
+
+def bundle_read(path):
+    with tarfile.open(path) as archive:
+        return {m.name.split("/", 1)[1]: archive.extractfile(m).read() for m in archive.getmembers() if m.isfile()}
+
+
+def secrets_of(folder):
+    """What must never leave: keys and credentials, as they lie in the folder, line by line."""
+    found = set()
+    for base, _, names in os.walk(folder):
+        for name in names:
+            if name in ("credentials", "ca.key", "node.key", "token") or name.endswith((".key", ".token")):
+                with open(os.path.join(base, name), "rb") as file:
+                    lines = [line for line in file.read().splitlines() if not line.startswith((b"#", b"cluster=", b"access_key="))]
+                    found.update(word for line in lines for word in line.replace(b"=", b" ").split() if len(word) >= 20)
+    return found
+
+
+def support_bundle(world):
+    up = world.up(world.dirs(3))
+    up.s3().make_bucket("bucket")
+    up.s3().put("bucket", "a-private-name", BODY)
+    path = os.path.join(world.base, "bundle.tar.gz")
+    code, out, err = up.cli("support", "bundle", "--output", path)
+    equal((code, out), (0, {"file": path}), f"bundle: {err}")
+    equal(os.stat(path).st_mode & 0o777, 0o600, "mode of the bundle")
+    files = bundle_read(path)
+    folder = f"127.0.0.1_{up.admin_port}"
+    names = {name.split("/")[1] for name in files if name.startswith(folder)}
+    true({"config.json", "metrics.txt", "log.txt", "status.json", "durability.json", "disks.json", "topology.json",
+          "fsck.json"} <= names, f"files: {sorted(files)}")
+    config, topology = (json.loads(files[f"{folder}/{name}.json"]) for name in ("config", "topology"))
+    equal((config["role"], config["erasure"], len(config["dirs"])), ("server", "2+1", 3), "configuration")
+    equal((len(topology["disks"]), topology["voter"]["serving"]), (3, True), "topology")
+    has(files[f"{folder}/log.txt"].decode(), "event=disk_state", "log")
+    has(files[f"{folder}/metrics.txt"].decode(), "cairn_disk_up", "metrics")
+    access = secrets_of(world.base)
+    true(up.secret.encode() in access or len(access) > 0, "the test knows no secret")
+    for name, text in files.items():
+        for secret in access | {up.secret.encode()}:
+            true(secret not in text or secret == up.access.encode(), f"{name} has a secret")
+        true(b"PRIVATE KEY" not in text and b"a-private-name" not in text, f"{name} has what it must not have")
+    equal(up.cli("support", "bundle", "--output", path)[0], 1, "a file that is there is left alone")
+    equal(up.cli("support", json_wanted=False)[0], 2, "support alone")
+    other = os.path.join(world.base, "other.tar.gz")
+    equal(up.cli("support", "bundle", "--output", other, env={"CAIRN_SECRET_KEY": "wrong"})[0], 0, "/metrics needs no key")
+    equal(sorted(bundle_read(other)), [f"{folder}/metrics.txt", "notes.txt"], "with a wrong key")
+    for verb in ("config", "log", "topology"):
+        equal(up.http(f"/admin/v1/{verb}")[0], 403, f"{verb} without a signature")
+    up.stop()
+    equal(up.cli("support", "bundle", "--output", other + "2")[0], 1, "without a server")
+    true(not os.path.exists(other + "2"), "a bundle of nothing")
+
+
 # ---- of a cluster ----
 
 def node_dirs(cluster, name):
     return [p["dirs"] for p in cluster.shown["processes"] if p["name"] == name][0]
+
+
+def trace_and_bundle_of_a_cluster(_world):
+    with_cluster(trace_and_bundle, nodes=3, disks=1, gateways=2)
+
+
+def trace_and_bundle(cluster):
+    gateways = [cluster.process(f"gateway{i}")["admin"] for i in (1, 2)]
+    trace = Trace(",".join(gateways), cluster.keys)
+    cluster_fill(cluster, "a", gateway=0)
+    cluster.s3(1).get("bucket", "a100")
+    cluster.s3(1).get("bucket", "nothing")
+    trace.wait(lambda lines: len({x["gateway"] for x in lines}) == 2 and any(x["status"] == 404 for x in lines))
+    trace.stop()
+    done = subprocess.run([BINARY, "trace", "--admin", cluster.shown["admin"]], env=dict(os.environ, **cluster.keys),
+                          capture_output=True, text=True, timeout=60, check=False)
+    equal(done.returncode, 1, "trace of a voter")
+    has(done.stderr, "admin port of a gateway", "trace of a voter")
+    path = os.path.join(cluster.folder, "bundle.tar.gz")
+    done = subprocess.run([BINARY, "support", "bundle", "--output", path, "--admin",
+                           ",".join([cluster.shown["admin"], *gateways])], env=dict(os.environ, **cluster.keys),
+                          capture_output=True, text=True, timeout=120, check=False)
+    equal(done.returncode, 0, f"bundle: {done.stderr}")
+    files = bundle_read(path)
+    roles = {json.loads(text)["role"] for name, text in files.items() if name.endswith("/config.json")}
+    equal(roles, {"metadata", "gateway"}, "roles")
+    nodes = [json.loads(text)["nodes"] for name, text in files.items() if name.endswith("/nodes.json")]
+    equal([len(n) for n in nodes], [6], "nodes")
+    secrets = secrets_of(cluster.folder) | {cluster.shown["secret_key"].encode()}
+    true(len(secrets) > 10, f"the test knows few secrets: {len(secrets)}")
+    for name, text in files.items():
+        for secret in secrets - {cluster.shown["access_key"].encode()}:
+            true(secret not in text, f"{name} has a secret: {secret}")
+        true(b"PRIVATE KEY" not in text and b"cairn-token-1" not in text, f"{name} has what it must not have")
 
 
 def verbs_of_a_cluster(_world):
@@ -232,7 +393,8 @@ def of_a_cluster(cluster):
 
 CASES = {case.__name__: case for case in (durability_counts, fsck_is_clean_while_writes_go_on,
                                              fsck_finds_lost_shards_and_an_absent_disk, verbs_refuse,
-                                             a_server_ends_in_the_midst_of_fsck, verbs_of_a_cluster)}
+                                             a_server_ends_in_the_midst_of_fsck, trace_shows_requests, support_bundle,
+                                             trace_and_bundle_of_a_cluster, verbs_of_a_cluster)}
 
 if __name__ == "__main__":
     run_cases("verbs", CASES)
