@@ -59,6 +59,11 @@ static void on_extent(void *data, const struct meta_group *group, uint64_t up, c
     }
 }
 
+static bool is_up(void *server, struct disk_id disk)
+{
+    return strength_disk_up(server, disk);
+}
+
 static enum errc count_all(struct server *server, struct durability *d, struct error *e)
 {
     struct arena arena;
@@ -68,7 +73,7 @@ static enum errc count_all(struct server *server, struct durability *d, struct e
     enum errc rc = wait_query(&server->meta, server->completions, &arena, &op, &query, e);
     if (rc == ERRC_OK) {
         d->map = &op.cluster;
-        placement_judge_init(&d->judge, server, &op.cluster);
+        placement_judge_init(&d->judge, &op.cluster, is_up, server);
         for (uint32_t i = 0; rc == ERRC_OK && i < op.cluster.group_count; i++) {
             rc = strength_walk(server, &op.cluster.groups[i], on_extent, d, e);
         }

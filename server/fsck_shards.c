@@ -87,6 +87,11 @@ bool fsck_expects(const struct meta_cluster_reply *map, const struct extent *ext
 
 /* ---- what there is to compare with ---- */
 
+static bool is_up(void *server, struct disk_id disk)
+{
+    return strength_disk_up(server, disk);
+}
+
 static void disks_take(struct fsck_walk *walk)
 {
     const struct meta_cluster_reply *map = &walk->map.reply;
@@ -370,7 +375,7 @@ enum errc fsck_shards(struct fsck *fsck, struct error *e)
     rc = rc == ERRC_OK ? fsck_map_get(walk, &walk->map) : rc;
     if (rc == ERRC_OK) {
         walk->doubts = mem_zalloc(FSCK_DOUBTS_MAX * sizeof(*walk->doubts));
-        placement_judge_init(&walk->judge, walk->server, &walk->map.reply);
+        placement_judge_init(&walk->judge, &walk->map.reply, is_up, walk->server);
         disks_take(walk);
         rc = pages_walk(walk);
         rc = rc == ERRC_OK ? fsck_recheck(walk) : rc;

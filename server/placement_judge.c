@@ -2,9 +2,16 @@
 
 #include "common/base/mem.h"
 #include "common/cluster/layout.h"
-#include "server/admin_strength.h"
 
-void placement_judge_init(struct placement_judge *judge, struct server *server, const struct meta_cluster_reply *map)
+/* What is being emptied is no place for data, even while it is up. */
+static bool takes_data(const struct meta_cluster_reply *map, const struct meta_disk *disk)
+{
+    const struct meta_node *node = meta_cluster_node(map, disk->node);
+    return disk->state == META_DISK_IN && (node == NULL || node->state == META_NODE_IN);
+}
+
+void placement_judge_init(struct placement_judge *judge, const struct meta_cluster_reply *map,
+                          bool (*is_up)(void *data, struct disk_id disk), void *data)
 {
     struct layout_disk *disks = mem_zalloc((map->disk_count + 1) * sizeof(*disks));
     *judge = (struct placement_judge){ .map = map };
@@ -16,7 +23,7 @@ void placement_judge_init(struct placement_judge *judge, struct server *server, 
     }
     bool told_apart = layout_places(disks, map->disk_count, judge->places);
     for (uint32_t i = 0; told_apart && i < map->disk_count; i++) {
-        if (map->disks[i].state != META_DISK_REMOVED && strength_disk_up(server, map->disks[i].id)) {
+        if (takes_data(map, &map->disks[i]) && is_up(data, map->disks[i].id)) {
             judge->up[judge->up_count++] = judge->places[i];
         }
     }

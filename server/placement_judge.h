@@ -11,8 +11,6 @@
 #include "common/cluster/spread.h"
 #include "common/rpc/metadata_messages.h"
 
-struct server;
-
 enum placement_verdict {
     PLACEMENT_GOOD,
     PLACEMENT_DEGRADED, /* more shards in one domain than need be */
@@ -28,7 +26,9 @@ struct placement_judge {
     bool known[CODE_SHARDS_MAX + 1][CODE_M_MAX + 1];
 };
 
-void placement_judge_init(struct placement_judge *judge, struct server *server, const struct meta_cluster_reply *map);
+/* is_up(data, disk): asked of disks that take data. */
+void placement_judge_init(struct placement_judge *judge, const struct meta_cluster_reply *map,
+                          bool (*is_up)(void *data, struct disk_id disk), void *data);
 void placement_judge_done(struct placement_judge *judge);
 enum placement_verdict placement_judge_extent(struct placement_judge *judge, const struct meta_group *group,
                                               const struct extent *extent);
