@@ -94,7 +94,7 @@ unsigned admin_log(const struct admin_query *query, json_t **ret_json, struct er
 
 static json_t *slice_json(struct slice text)
 {
-    json_t *json = json_stringn((const char *)text.data, text.len);
+    json_t *json = text.len > 0 ? json_stringn((const char *)text.data, text.len) : json_string("");
     return json != NULL ? json : json_string("(not UTF-8)");
 }
 

@@ -60,7 +60,7 @@ void trace_destroy(struct trace *trace)
 
 static json_t *text_json(struct slice text)
 {
-    json_t *json = json_stringn((const char *)text.data, text.len);
+    json_t *json = text.len > 0 ? json_stringn((const char *)text.data, text.len) : json_string("");
     return json != NULL ? json : json_string("(not UTF-8)");
 }
 
@@ -143,7 +143,8 @@ json_t *trace_answer(struct trace *trace, bool has_after, uint64_t after, const 
             (void)json_array_append_new(lines, json_loads(line->json, 0, NULL));
         }
     }
+    bool more = from < trace->next;
     (void)pthread_mutex_unlock(&trace->lock);
-    return json_pack("{s:I,s:I,s:I,s:o}", "instance", (json_int_t)trace->instance, "last", (json_int_t)(from - 1), "dropped",
-                     (json_int_t)dropped, "lines", lines);
+    return json_pack("{s:I,s:b,s:I,s:I,s:o}", "instance", (json_int_t)trace->instance, "more", more, "last",
+                     (json_int_t)(from - 1), "dropped", (json_int_t)dropped, "lines", lines);
 }

@@ -15,7 +15,7 @@ static atomic_bool stopped;
 
 struct source {
     struct admin_options options; /* with one address */
-    bool begun, silent;
+    bool begun, silent, more;
     json_int_t instance, last;
 };
 
@@ -128,6 +128,7 @@ static enum errc source_ask(struct source *source, struct error *e)
     } else {
         lines_print(source, answer);
         source->last = json_integer_value(json_object_get(answer, "last"));
+        source->more = json_is_true(json_object_get(answer, "more"));
     }
     source->begun = true;
     source->instance = instance;
@@ -135,13 +136,16 @@ static enum errc source_ask(struct source *source, struct error *e)
     return ERRC_OK;
 }
 
-/* One round; false: no gateway answers. */
-static bool sources_ask(struct source *sources, unsigned count)
+/* One round; false: no gateway answers. *ret_more: one of them has more to show at once. */
+static bool sources_ask(struct source *sources, unsigned count, bool *ret_more)
 {
     unsigned answered = 0;
+    *ret_more = false;
     for (unsigned i = 0; i < count && !atomic_load(&stopped); i++) {
         struct error e = ERROR_INIT;
+        sources[i].more = false;
         enum errc rc = source_ask(&sources[i], &e);
+        *ret_more = *ret_more || sources[i].more;
         answered += rc == ERRC_OK ? 1 : 0;
         if (rc != ERRC_OK && !sources[i].silent) {
             (void)fprintf(stderr, "cairn: %s\n", e.text);
@@ -166,8 +170,11 @@ static int trace_run(const struct admin_options *options)
     (void)sigaction(SIGTERM, &action, NULL);
     bool ok = true;
     while (ok && !atomic_load(&stopped)) {
-        ok = sources_ask(sources, options->admin_count);
-        (void)nanosleep(&span, NULL); /* woken early: it is asked a little sooner */
+        bool more;
+        ok = sources_ask(sources, options->admin_count, &more);
+        if (ok && !more) {
+            (void)nanosleep(&span, NULL); /* woken early: it is asked a little sooner */
+        }
     }
     mem_wipe(sources, options->admin_count * sizeof(*sources));
     mem_free(sources);

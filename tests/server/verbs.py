@@ -230,7 +230,8 @@ def trace_shows_requests(world):
     equal([(x["op"], x["bucket"], x["key"], x["status"]) for x in lines],
           [("PutObject", "bucket", "key\n1", 200), ("GetObject", "bucket", "nothing", 404),
            ("GetObject", "elsewhere", "nothing", 404)], "lines")
-    equal((lines[0]["received"], lines[0]["principal"], lines[1]["id"], lines[1]["code"]), (5, up.access, request_id, "NoSuchKey"),
+    equal((lines[0]["received"], lines[0]["principal"], lines[1]["id"], lines[1]["code"], lines[0]["code"]),
+          (5, up.access, request_id, "NoSuchKey", ""),
           "fields")
     equal([(x["bucket"], x["status"]) for x in missing.stop()], [("bucket", 404)], "filtered lines")
     # A reader that stands still costs nothing, and is told what it missed.
