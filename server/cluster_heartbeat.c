@@ -1,5 +1,5 @@
 /*
- *   SLEEPING -> (ASKING THE NODE) -> TELLING THE VOTER -> SLEEPING        once a second, on `completions`
+ *   SLEEPING -> (ASKING THE NODE) -> TELLING THE VOTER -> SLEEPING        once a second, on `completions` (cluster_duty.h)
  *
  * A storage node says how its disks are; a gateway learns in the answer that the map has changed.
  */
@@ -7,30 +7,18 @@
 #include "common/base/mem.h"
 #include "common/rpc/rpc_schema.h"
 #include "server/cluster.h"
+#include "server/cluster_duty.h"
 
 #define BEAT_MS 1000
 #define BEAT_TIMEOUT_NS UINT64_C(5000000000)
 
 struct cluster_heartbeat {
     struct server *server;
-    struct timer timer;
+    struct cluster_duty duty;
     struct enc disks, head;
     struct rpc_call call;
     uint64_t started_ms;
-    bool busy, stopping;
-    struct task stop_task;
-    struct waiter stopped;
 };
-
-static void beat_sleep(struct cluster_heartbeat *beat)
-{
-    beat->busy = false;
-    if (beat->stopping) {
-        waiter_wake(&beat->stopped, ERRC_OK);
-    } else {
-        timer_start(beat->server->completions, &beat->timer, BEAT_MS);
-    }
-}
 
 static void health_take(struct server *server, const struct node_heartbeat_reply *reply)
 {
@@ -60,7 +48,7 @@ static void on_told(struct rpc_call *call)
     }
     mem_free(reply);
     rpc_call_release(call);
-    beat_sleep(beat);
+    cluster_duty_sleep(&beat->duty, BEAT_MS);
 }
 
 static void tell(struct cluster_heartbeat *beat)
@@ -89,11 +77,10 @@ static void on_disks(struct rpc_call *call)
     tell(beat);
 }
 
-static void beat_run(struct task *task)
+static void beat_work(struct cluster_duty *duty)
 {
-    struct cluster_heartbeat *beat = container_of(task, struct cluster_heartbeat, timer.task);
+    struct cluster_heartbeat *beat = container_of(duty, struct cluster_heartbeat, duty);
     struct server *server = beat->server;
-    beat->busy = true;
     if (server->node == NULL) {
         tell(beat);
         return;
@@ -106,30 +93,14 @@ static void beat_run(struct task *task)
     rpc_call_start(node_channel(server->node), &beat->call);
 }
 
-static void start_there(void *data)
-{
-    struct cluster_heartbeat *beat = data;
-    timer_start(beat->server->completions, &beat->timer, 0);
-}
-
 void cluster_heartbeat_start(struct server *server)
 {
     struct cluster_heartbeat *beat = mem_zalloc(sizeof(*beat));
     beat->server = server;
     beat->started_ms = env_wall_ms(server->env);
-    beat->timer.task.run = beat_run;
+    cluster_duty_init(&beat->duty, server->completions, beat_work);
     server->cluster->heartbeat = beat;
-    wait_run(server->completions, start_there, beat);
-}
-
-static void stop_there(struct task *task)
-{
-    struct cluster_heartbeat *beat = container_of(task, struct cluster_heartbeat, stop_task);
-    beat->stopping = true;
-    timer_stop(beat->server->completions, &beat->timer);
-    if (!beat->busy) {
-        waiter_wake(&beat->stopped, ERRC_OK);
-    }
+    cluster_duty_begin(&beat->duty);
 }
 
 void cluster_heartbeat_stop(struct server *server)
@@ -138,10 +109,7 @@ void cluster_heartbeat_stop(struct server *server)
     if (beat == NULL) {
         return;
     }
-    waiter_init(&beat->stopped);
-    beat->stop_task.run = stop_there;
-    executor_post(server->completions, &beat->stop_task);
-    (void)waiter_wait(&beat->stopped); /* always OK */
+    cluster_duty_stop(&beat->duty);
     server->cluster->heartbeat = NULL;
     enc_free(&beat->disks);
     enc_free(&beat->head);

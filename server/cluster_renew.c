@@ -1,5 +1,5 @@
 /*
- *   SLEEPING -> LOOKING -> (ASKING THE VOTER) -> SLEEPING                 on `completions`
+ *   SLEEPING -> LOOKING -> (ASKING THE VOTER) -> SLEEPING                 on `completions` (cluster_duty.h)
  *
  * A process asks for a new certificate for its same key when less than a third of its life is left; a voter, which has the
  * CA's key, issues its own. The file is replaced before the process uses what is in it: a crash in between leaves the old
@@ -14,6 +14,7 @@
 #include "common/io/log.h"
 #include "common/rpc/rpc_schema.h"
 #include "server/cluster.h"
+#include "server/cluster_duty.h"
 
 #include <string.h>
 
@@ -26,16 +27,13 @@
 
 struct cluster_renewal {
     struct server *server;
-    struct timer timer;
+    struct cluster_duty duty;
     struct certificate_identity held; /* what the certificate in use says */
     int64_t due_s;
     uint32_t retry_ms;                /* 0: the last attempt did not fail */
     int64_t error_at_s;               /* of the last line of level error */
     struct enc head;
     struct rpc_call call;
-    bool busy, stopping;
-    struct task stop_task;
-    struct waiter stopped;
 };
 
 /* ---- rules ---- */
@@ -152,12 +150,7 @@ static enum errc install(struct cluster_renewal *self, char *certificate, struct
 
 static void sleep_for(struct cluster_renewal *self, uint64_t wait_ms)
 {
-    self->busy = false;
-    if (self->stopping) {
-        waiter_wake(&self->stopped, ERRC_OK);
-    } else {
-        timer_start(self->server->completions, &self->timer, (uint32_t)(wait_ms < LOOK_MS ? wait_ms : LOOK_MS));
-    }
+    cluster_duty_sleep(&self->duty, wait_ms < LOOK_MS ? wait_ms : LOOK_MS);
 }
 
 static void sleep_until_due(struct cluster_renewal *self)
@@ -240,13 +233,13 @@ static void ask(struct cluster_renewal *self)
     rpc_call_start(rpc_client_channel(server->cluster->voter), &self->call);
 }
 
-static void look(struct cluster_renewal *self)
+static void look(struct cluster_duty *duty)
 {
+    struct cluster_renewal *self = container_of(duty, struct cluster_renewal, duty);
     struct server *server = self->server;
     bool own = server->cluster->ca_key_pem != NULL;
     int64_t now_s = wall_s(self);
     bool too_long = own && life_of(&self->held) > life_wanted(server); /* the option is new since it was made */
-    self->busy = true;
     if (now_s < self->due_s && !too_long) {
         sleep_until_due(self);
     } else if (own) {
@@ -260,16 +253,6 @@ static void look(struct cluster_renewal *self)
     }
 }
 
-static void look_run(struct task *task)
-{
-    look(container_of(task, struct cluster_renewal, timer.task));
-}
-
-static void look_there(void *data)
-{
-    look(data);
-}
-
 enum errc cluster_renew_start(struct server *server, struct error *e)
 {
     struct cluster *cluster = server->cluster;
@@ -280,24 +263,14 @@ enum errc cluster_renew_start(struct server *server, struct error *e)
     }
     struct cluster_renewal *self = mem_zalloc(sizeof(*self));
     self->server = server;
-    self->timer.task.run = look_run;
+    cluster_duty_init(&self->duty, server->completions, look);
     cluster->renewal = self;
     held_set(self, &held);
-    wait_run(server->completions, look_there, self);
+    cluster_duty_begin(&self->duty);
     if (cluster->ca_key_pem != NULL && atomic_load(&cluster->certificate_end_s) <= wall_s(self)) {
         return error_set(e, ERRC_DENIED, "this voter's certificate has ended, and it cannot issue itself another: see the log");
     }
     return ERRC_OK;
-}
-
-static void stop_there(struct task *task)
-{
-    struct cluster_renewal *self = container_of(task, struct cluster_renewal, stop_task);
-    self->stopping = true;
-    timer_stop(self->server->completions, &self->timer);
-    if (!self->busy) {
-        waiter_wake(&self->stopped, ERRC_OK);
-    }
 }
 
 void cluster_renew_stop(struct server *server)
@@ -306,10 +279,7 @@ void cluster_renew_stop(struct server *server)
     if (self == NULL) {
         return;
     }
-    waiter_init(&self->stopped);
-    self->stop_task.run = stop_there;
-    executor_post(server->completions, &self->stop_task);
-    (void)waiter_wait(&self->stopped); /* always OK */
+    cluster_duty_stop(&self->duty);
     server->cluster->renewal = NULL;
     enc_free(&self->head);
     mem_free(self);
