@@ -125,7 +125,7 @@ enum rpc_read_event rpc_reader_received(struct rpc_reader *reader, size_t len, s
 /* After RPC_READ_HEADER: the body is skipped without being kept or checked. */
 void rpc_reader_discard(struct rpc_reader *reader);
 bool rpc_reader_is_between(const struct rpc_reader *reader); /* frames */
-/* After RPC_READ_FRAME: moves the frame out, without head and payloads if it was discarded. */
+/* After RPC_READ_FRAME: moves the frame out; one that was discarded has no text, head and payloads, and lengths of 0. */
 void rpc_reader_take(struct rpc_reader *reader, struct rpc_frame *ret_frame);
 void rpc_frame_drop(struct rpc_frame *frame);
 

@@ -131,10 +131,11 @@ static uint8_t *on_target(void *data, size_t *ret_len)
 static void frame_received(struct link *self)
 {
     struct rpc_frame frame;
+    bool unwanted = self->reader.discard; /* nobody waited when its header came; a call begun since has not its body */
     rpc_reader_take(&self->reader, &frame);
     if (frame.header.kind == RPC_FRAME_HELLO) {
         hello_received(self, &frame);
-    } else {
+    } else if (!unwanted) {
         struct client_call *call = client_call_find(self->client, frame.header.call_id);
         if (call != NULL && call->link == self) {
             client_call_reply(call, &frame);

@@ -217,6 +217,11 @@ void rpc_reader_discard(struct rpc_reader *reader)
 void rpc_reader_take(struct rpc_reader *reader, struct rpc_frame *ret_frame)
 {
     ASSERT(reader->stage == STAGE_WHOLE);
+    if (reader->discard) { /* nothing was kept: the lengths say so, too */
+        struct rpc_frame_header *header = &reader->frame.header;
+        header->head_bytes = header->payload_bytes = 0;
+        header->payload_count = header->text_bytes = 0;
+    }
     *ret_frame = reader->frame;
     reader->frame.head = NULL;
     reader->frame.payload_count = 0;

@@ -85,6 +85,7 @@ static void round_trip(size_t head_len, unsigned count, const size_t *lens, size
         assert_int_equal(frame.header.deadline_ms, 77);
         assert_int_equal(frame.payload_count, pass == 0 ? count : 0);
         assert_string_equal(frame.text, pass == 0 ? "a story" : "");
+        assert_true(pass == 0 || rpc_frame_body_bytes(&frame.header) == 0); /* no length of what is not there */
         if (pass == 0) {
             assert_true(slice_equal(slice_of(frame.head, frame.header.head_bytes), slice_of(head, head_len)));
             for (unsigned i = 0; i < count; i++) {
