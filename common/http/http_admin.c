@@ -18,6 +18,10 @@
 #define ADMIN_REQUEST_ARENA_BYTES (2u << 20) /* the body and its head, copied */
 #define ADMIN_IDLE_MS 30000
 #define ADMIN_BACKLOG 128
+#define ADMIN_CONNECTIONS_MAX 256
+#define ADMIN_REPLY_MS 60000
+#define ADMIN_CLOSE_MS 3000
+#define ADMIN_TICKS 8 /* looks at the connections within the shorter of reply_ms and close_ms */
 
 struct admin_route {
     const char *path;
@@ -39,8 +43,11 @@ struct http_admin {
     h2o_context_t context;       /* the loop thread's, as all below */
     h2o_accept_ctx_t accept;
     uv_tcp_t listener;
-    uv_timer_t last;             /* closed behind everything else */
+    uv_timer_t clock;            /* ticks; closed behind everything else */
+    struct http_admin_limits limits;
     struct list conns;
+    unsigned conn_count;
+    uint64_t closing_ms;         /* of the loop's clock: when closing began */
     bool listening;
     bool closing;
     struct task start;
@@ -53,6 +60,7 @@ struct admin_conn {
     struct list node;
     struct http_admin *admin;
     h2o_socket_t *sock;
+    uint64_t reply_ms; /* of the loop's clock: when the answer began that is being written; 0: none is */
 };
 
 struct admin_handler {
@@ -135,6 +143,8 @@ static void send_answer(h2o_req_t *h2o, unsigned status, const char *content_typ
     h2o->res.status = (int)status;
     h2o->res.content_length = body.len;
     h2o->res.reason = status < 300 ? "OK" : "Error";
+    struct admin_conn *conn = h2o->conn->callbacks->get_socket(h2o->conn)->on_close.data;
+    conn->reply_ms = uv_now(loop_uv(conn->admin->loop));
     h2o_iovec_t type = h2o_strdup(&h2o->pool, content_type, strlen(content_type));
     h2o_add_header(&h2o->pool, &h2o->res.headers, H2O_TOKEN_CONTENT_TYPE, NULL, type.base, type.len);
     h2o_send_inline(h2o, (const char *)body.data, body.len);
@@ -208,6 +218,7 @@ static void on_sock_closed(void *data)
     struct admin_conn *conn = data;
     struct http_admin *admin = conn->admin;
     list_remove(&conn->node);
+    admin->conn_count--;
     mem_free(conn);
     admin_check_closed(admin);
 }
@@ -225,7 +236,7 @@ static void on_connection(uv_stream_t *listener, int status)
     }
     uv_tcp_t *tcp = mem_alloc(sizeof(*tcp));
     (void)uv_tcp_init(listener->loop, tcp);
-    if (uv_accept(listener, (uv_stream_t *)tcp) != 0) {
+    if (uv_accept(listener, (uv_stream_t *)tcp) != 0 || admin->conn_count >= admin->limits.connections) {
         uv_close((uv_handle_t *)tcp, on_tcp_freed);
         return;
     }
@@ -235,10 +246,48 @@ static void on_connection(uv_stream_t *listener, int status)
     conn->sock->on_close.cb = on_sock_closed;
     conn->sock->on_close.data = conn;
     list_append(&admin->conns, &conn->node);
+    admin->conn_count++;
     SSL_CTX *ctx = admin->tls != NULL ? http_tls_get(admin->tls) : NULL;
     admin->accept.ssl_ctx = ctx;
     h2o_accept(&admin->accept, conn->sock);
     SSL_CTX_free(ctx); /* the connection has its own reference */
+}
+
+/* Its pending write fails, h2o closes it, and the kernel keeps nothing of it. A request that a handler holds stays
+ * until it is answered. */
+static void conn_reset(const struct admin_conn *conn)
+{
+    const struct linger none = { .l_onoff = 1, .l_linger = 0 };
+    int fd = h2o_socket_get_fd(conn->sock);
+    (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
+    (void)shutdown(fd, SHUT_RDWR);
+}
+
+static void on_clock(uv_timer_t *clock)
+{
+    struct http_admin *admin = clock->data;
+    uint64_t now = uv_now(clock->loop);
+    bool ends = admin->closing && now - admin->closing_ms >= admin->limits.close_ms;
+    list_for_each(node, &admin->conns) {
+        struct admin_conn *conn = container_of(node, struct admin_conn, node);
+        if (!h2o_socket_is_writing(conn->sock)) {
+            conn->reply_ms = 0;
+        } else if (conn->reply_ms == 0) {
+            conn->reply_ms = now; /* an answer that h2o made itself */
+        }
+        if (ends || (conn->reply_ms != 0 && now - conn->reply_ms >= admin->limits.reply_ms)) {
+            conn_reset(conn);
+        }
+    }
+}
+
+static void clock_start(struct http_admin *admin)
+{
+    const struct http_admin_limits *limits = &admin->limits;
+    uint32_t tick_ms = (limits->reply_ms < limits->close_ms ? limits->reply_ms : limits->close_ms) / ADMIN_TICKS + 1;
+    admin->clock.data = admin;
+    (void)uv_timer_init(loop_uv(admin->loop), &admin->clock);
+    (void)uv_timer_start(&admin->clock, on_clock, tick_ms, tick_ms);
 }
 
 /* ---- life ---- */
@@ -274,6 +323,7 @@ enum errc http_admin_create(struct loop *loop, const char *address, uint16_t por
     admin->tls = tls;
     admin->fd = -1;
     list_init(&admin->conns);
+    http_admin_limit(admin, &(struct http_admin_limits){ 0 });
     h2o_config_init(&admin->config);
     admin->config.server_name = h2o_iovec_init(H2O_STRLIT("Cairn"));
     admin->config.max_request_entity_size = ADMIN_BODY_BYTES_MAX;
@@ -296,6 +346,14 @@ void http_admin_add(struct http_admin *admin, const char *path, const char *meth
     admin->routes[admin->route_count++] = (struct admin_route){ path, method, fn, data };
 }
 
+void http_admin_limit(struct http_admin *admin, const struct http_admin_limits *limits)
+{
+    ASSERT(admin->fd < 0);
+    admin->limits.connections = limits->connections != 0 ? limits->connections : ADMIN_CONNECTIONS_MAX;
+    admin->limits.reply_ms = limits->reply_ms != 0 ? limits->reply_ms : ADMIN_REPLY_MS;
+    admin->limits.close_ms = limits->close_ms != 0 ? limits->close_ms : ADMIN_CLOSE_MS;
+}
+
 static void on_start(struct task *task)
 {
     struct http_admin *admin = container_of(task, struct http_admin, start);
@@ -303,8 +361,7 @@ static void on_start(struct task *task)
     h2o_context_init(&admin->context, uv, &admin->config);
     admin->accept.ctx = &admin->context;
     admin->accept.hosts = admin->config.hosts;
-    (void)uv_timer_init(uv, &admin->last);
-    admin->last.data = admin->listener.data = admin;
+    clock_start(admin);
     int failed = uv_tcp_init(uv, &admin->listener);
     ASSERT(failed == 0);
     admin->listener.data = admin;
@@ -360,7 +417,7 @@ uint16_t http_admin_port(const struct http_admin *admin)
 
 /*
  * The end: listener and connections first; then h2o's context, whose timers are closed by the loop some
- * time later; then `last`, in the same round as those; one round on, nothing points here any more.
+ * time later; then the clock, in the same round as those; one round on, nothing points here any more.
  */
 static void on_closed_task(struct task *task)
 {
@@ -368,7 +425,7 @@ static void on_closed_task(struct task *task)
     admin->on_closed(admin->on_closed_data);
 }
 
-static void on_last_closed(uv_handle_t *handle)
+static void on_clock_closed(uv_handle_t *handle)
 {
     struct http_admin *admin = handle->data;
     admin->closed.run = on_closed_task;
@@ -379,7 +436,7 @@ static void on_all_closed(struct task *task)
 {
     struct http_admin *admin = container_of(task, struct http_admin, closed);
     h2o_context_dispose(&admin->context);
-    uv_close((uv_handle_t *)&admin->last, on_last_closed);
+    uv_close((uv_handle_t *)&admin->clock, on_clock_closed);
 }
 
 static void admin_check_closed(struct http_admin *admin)
@@ -402,6 +459,7 @@ void http_admin_close(struct http_admin *admin, void (*on_closed)(void *data), v
     ASSERT(loop_is_current(admin->loop));
     ASSERT(!admin->closing);
     admin->closing = true;
+    admin->closing_ms = uv_now(loop_uv(admin->loop));
     admin->on_closed = on_closed;
     admin->on_closed_data = data;
     if (admin->fd < 0) { /* its port could not be had: nothing of it is on the loop */

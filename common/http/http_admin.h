@@ -4,6 +4,7 @@
  * Handlers are found by exact method and path (without the query), or by a path that ends in '/',
  * which takes everything below it; the longest match wins. Nobody registered: 404; another method: 405.
  * Bodies are buffered whole, at most ADMIN_BODY_BYTES_MAX.
+ * A client that does not read its answer, or is one too many, is closed: struct http_admin_limits.
  * Thread: handlers run on the loop's thread and reply on it, at once or later.
  * Memory: a request lives until its reply has been given; the server borrows loop and TLS until destroyed.
  */
@@ -20,6 +21,12 @@
 
 #define ADMIN_BODY_BYTES_MAX (1u << 20)
 #define ADMIN_HEADERS_MAX 100
+
+struct http_admin_limits { /* 0: the default in http_admin.c */
+    unsigned connections; /* beyond them a new one is closed at once */
+    uint32_t reply_ms;    /* from an answer to its last byte being taken by the client's TCP */
+    uint32_t close_ms;    /* what http_admin_close gives connections before it resets them */
+};
 
 struct http_admin;
 struct http_tls;
@@ -54,6 +61,8 @@ MUST_CHECK enum errc http_admin_create(struct loop *loop, const char *address, u
                                        struct http_admin **ret_admin, struct error *e);
 /* Before http_admin_start. `path` and `method` are static strings. */
 void http_admin_add(struct http_admin *admin, const char *path, const char *method, http_admin_fn *fn, void *data);
+/* Before http_admin_start. */
+void http_admin_limit(struct http_admin *admin, const struct http_admin_limits *limits);
 /* Binds and begins to serve; EXISTS: the address is in use. */
 MUST_CHECK enum errc http_admin_start(struct http_admin *admin, struct error *e);
 uint16_t http_admin_port(const struct http_admin *admin);
@@ -62,7 +71,8 @@ struct slice http_admin_header_find(const struct http_admin_request *req, const 
 /* Exactly once for each request, on the loop's thread; req is gone afterwards. Harmless when the client left. */
 void http_admin_reply(struct http_admin_request *req, const struct http_admin_reply *reply);
 /* From the loop's thread. Stops listening, ends idle connections, lets requests that handlers hold be
- * answered; on_closed runs once on the loop when nothing is left. */
+ * answered; clients that have not taken their answers by then are reset. on_closed runs once on the loop when
+ * nothing is left. */
 void http_admin_close(struct http_admin *admin, void (*on_closed)(void *data), void *data);
 /* After on_closed, or when it was never started. */
 void http_admin_destroy(struct http_admin *admin);

@@ -70,7 +70,17 @@ static void on_late(void *data, struct http_admin_request *req)
     executor_post(f->worker, &late->task);
 }
 
-static int start(void **state)
+#define LARGE_BYTES (32u << 20) /* more than the buffers of both kernels' ends */
+
+static void on_large(void *data, struct http_admin_request *req)
+{
+    uint8_t *bytes = mem_zalloc(LARGE_BYTES);
+    (void)data;
+    reply_text(req, 200, slice_of(bytes, LARGE_BYTES));
+    mem_free(bytes);
+}
+
+static int start_with(void **state, struct http_admin_limits limits)
 {
     struct admin_fixture *f = mem_zalloc(sizeof(*f));
     struct error e = ERROR_INIT;
@@ -80,6 +90,8 @@ static int start(void **state)
     http_admin_add(f->admin, "/echo", "POST", on_echo, f);
     http_admin_add(f->admin, "/below/", "GET", on_echo, f);
     http_admin_add(f->admin, "/late", "GET", on_late, f);
+    http_admin_add(f->admin, "/large", "GET", on_large, f);
+    http_admin_limit(f->admin, &limits);
     assert_int_equal(http_admin_start(f->admin, &e), ERRC_OK);
     assert_int_equal(loop_start(f->loop, &e), ERRC_OK);
     f->worker = env_real()->vt->executor_create(env_real(), "worker", 1);
@@ -87,6 +99,21 @@ static int start(void **state)
     assert_int_equal(sem_init(&f->closed, 0, 0), 0);
     *state = f;
     return 0;
+}
+
+static int start(void **state)
+{
+    return start_with(state, (struct http_admin_limits){ 0 });
+}
+
+static int start_short(void **state)
+{
+    return start_with(state, (struct http_admin_limits){ .connections = 3, .reply_ms = 400 });
+}
+
+static int start_closing(void **state)
+{
+    return start_with(state, (struct http_admin_limits){ .close_ms = 400 });
 }
 
 static void on_closed(void *data)
@@ -171,6 +198,73 @@ static void test_close_ends_idle_connections(void **state)
     (void)close(fd);
 }
 
+/* The server has ended the connection, whatever it had sent before. */
+static bool is_ended(int fd, int wait_ms)
+{
+    struct pollfd poll_fd = { .fd = fd, .events = 0 }; /* POLLHUP and POLLERR come unasked */
+    return poll(&poll_fd, 1, wait_ms) > 0;
+}
+
+static int not_reading(struct admin_fixture *f)
+{
+    int fd = client_connect(&f->client);
+    client_say(fd, "GET /large HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_false(is_ended(fd, 100));
+    return fd;
+}
+
+static void test_close_resets_who_does_not_read(void **state)
+{
+    int fd = not_reading(*state);
+    uint64_t begin = now_ms();
+    assert_int_equal(stop(state), 0);
+    assert_in_range(now_ms() - begin, 300, 5000);
+    assert_true(is_ended(fd, 0));
+    (void)close(fd);
+}
+
+static void test_reader_has_its_time(void **state)
+{
+    struct admin_fixture *f = *state;
+    int fd = not_reading(f);
+    assert_true(is_ended(fd, 5000));
+    (void)close(fd);
+    fd = client_connect(&f->client); /* one that reads has all of it, and another answer on the same connection */
+    size_t got = 0;
+    bool eof = false;
+    client_say(fd, "GET /large HTTP/1.1\r\nHost: h\r\n\r\n");
+    while (got < LARGE_BYTES && !eof) {
+        got += client_read(fd, reply, sizeof(reply), 1, 3000, &eof);
+    }
+    assert_false(is_ended(fd, 1000));
+    client_say(fd, "GET /echo HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    do {
+        got = client_read(fd, reply, sizeof(reply), sizeof(reply), 1000, &eof);
+    } while (!eof && got > 0);
+    assert_non_null(strstr(reply, "GET|/echo|"));
+    (void)close(fd);
+}
+
+static void test_connections_are_counted(void **state)
+{
+    struct admin_fixture *f = *state;
+    int fds[4];
+    for (unsigned i = 0; i < 4; i++) {
+        fds[i] = client_connect(&f->client);
+    }
+    bool eof = false;
+    assert_int_equal(client_read(fds[3], reply, sizeof(reply), 1, 3000, &eof), 0);
+    assert_true(eof);
+    (void)close(fds[0]);
+    struct timespec pause = { 0, 50000000 };
+    (void)nanosleep(&pause, NULL);
+    ask(f, "GET /echo HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"); /* its place is free */
+    assert_non_null(strstr(reply, "HTTP/1.1 200"));
+    for (unsigned i = 1; i < 4; i++) {
+        (void)close(fds[i]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -178,6 +272,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_bodies, start, stop),
         cmocka_unit_test_setup_teardown(test_late_replies, start, stop),
         cmocka_unit_test_setup(test_close_ends_idle_connections, start),
+        cmocka_unit_test_setup(test_close_resets_who_does_not_read, start_closing),
+        cmocka_unit_test_setup_teardown(test_reader_has_its_time, start_short, stop),
+        cmocka_unit_test_setup_teardown(test_connections_are_counted, start_short, stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
