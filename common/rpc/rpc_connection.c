@@ -51,6 +51,16 @@ static void greeting_send(struct rpc_connection *self, const struct error *refus
 
 /* ---- ends ---- */
 
+/* Has shown its certificate, is being closed, or has closed. */
+static void stranger_leave(struct rpc_connection *self)
+{
+    if (self->is_stranger) {
+        self->is_stranger = false;
+        list_remove(&self->stranger_link);
+        self->server->stranger_count--;
+    }
+}
+
 static void connection_free(struct rpc_connection *self)
 {
     struct rpc_server *server = self->server;
@@ -223,10 +233,15 @@ static void on_opened(void *data)
     if (rc == ERRC_OK && !cluster_id_equal(identity.cluster, self->server->config.cluster)) {
         rc = error_set(&e, ERRC_DENIED, "the peer's certificate is of another cluster");
     }
+    struct rpc_server *server = self->server;
+    if (rc == ERRC_OK && atomic_load(&server->connection_count) - server->stranger_count >= server->limits.connections) {
+        rc = error_set(&e, ERRC_LIMIT, "more than %u connections", server->limits.connections);
+    }
     if (rc != ERRC_OK) {
         connection_refuse(self, &e);
         return;
     }
+    stranger_leave(self);
     self->peer.role = identity.role;
     self->peer.node = identity.node;
     self->not_after_s = identity.not_after_s;
@@ -236,6 +251,7 @@ static void on_closed(void *data, const struct error *reason)
 {
     struct rpc_connection *self = data;
     self->stream = NULL;
+    stranger_leave(self);
     if (!self->greeted && !self->finishing) {
         server_refused(self->server, self->peer.address, reason); /* it never became a peer */
     }
@@ -287,16 +303,26 @@ static void on_clock(struct task *task)
     }
 }
 
+/* Peers show their certificate within a round trip or two, so a flood of strangers has to be fast to keep one out;
+ * those that have shown it are not touched. */
+static void strangers_make_room(struct rpc_server *server)
+{
+    while (server->stranger_count >= server->limits.strangers) {
+        struct rpc_connection *oldest = container_of(server->strangers.next, struct rpc_connection, stranger_link);
+        struct error e = ERROR_INIT;
+        (void)error_set(&e, ERRC_LIMIT, "more than %u connections without a certificate: the oldest is closed",
+                        server->limits.strangers);
+        server_refused(server, oldest->peer.address, &e);
+        oldest->finishing = true;
+        stranger_leave(oldest);
+        tls_stream_close(oldest->stream);
+    }
+}
+
 void connection_accept(void *data, struct tls_stream *stream)
 {
     struct rpc_server *server = data;
-    if (atomic_load(&server->connection_count) >= server->limits.connections) {
-        struct error e = ERROR_INIT;
-        (void)error_set(&e, ERRC_LIMIT, "more than %u connections", server->limits.connections);
-        server_refused(server, tls_stream_address(stream), &e);
-        tls_stream_close(stream);
-        return;
-    }
+    strangers_make_room(server);
     struct rpc_connection *self = mem_zalloc(sizeof(*self));
     self->server = server;
     self->stream = stream;
@@ -305,6 +331,9 @@ void connection_accept(void *data, struct tls_stream *stream)
     (void)snprintf(self->peer.address, sizeof(self->peer.address), "%s", tls_stream_address(stream));
     rpc_reader_init(&self->reader, RPC_PROTOCOL_MAX);
     list_append(&server->connections, &self->link);
+    list_append(&server->strangers, &self->stranger_link);
+    self->is_stranger = true;
+    server->stranger_count++;
     (void)atomic_fetch_add(&server->connection_count, 1);
     clock_start(self);
     tls_stream_start(stream, &stream_events, self);

@@ -10,6 +10,7 @@
 
 static const struct rpc_server_limits defaults = {
     .connections = 2048,
+    .strangers = 256,
     .requests = 8192,
     .bytes = 512u << 20,
     .connection_requests = 512,
@@ -24,6 +25,7 @@ static void limits_set(struct rpc_server_limits *target, const struct rpc_server
     *target = *wanted;
 #define DEFAULT(field) target->field = wanted->field != 0 ? wanted->field : defaults.field
     DEFAULT(connections);
+    DEFAULT(strangers);
     DEFAULT(requests);
     DEFAULT(bytes);
     DEFAULT(connection_requests);
@@ -132,6 +134,7 @@ enum errc rpc_server_open(const struct rpc_server_config *config, const char *ad
     self->executor = loop_executor(config->loop);
     self->grace.task.run = on_grace;
     list_init(&self->connections);
+    list_init(&self->strangers);
     self->hello = (struct rpc_hello){ RPC_PROTOCOL_MIN, RPC_PROTOCOL_MAX, config->cluster, config->node, CAIRN_VERSION };
     enum errc rc = tls_listener_open(config->loop, config->tls, address, connection_accept, self, &self->listener, e);
     if (rc != ERRC_OK) {

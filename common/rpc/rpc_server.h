@@ -27,7 +27,8 @@
 struct rpc_server;
 
 struct rpc_server_limits { /* 0: the default in rpc_server.c */
-    unsigned connections;
+    unsigned connections;         /* with a certificate */
+    unsigned strangers;           /* connections without one, or without one yet: the oldest gives way to a new one */
     unsigned requests;            /* in flight, all connections */
     uint64_t bytes;
     unsigned connection_requests; /* in flight, of one connection */

@@ -28,7 +28,9 @@ struct rpc_server {
     unsigned port;
     struct route routes[RPC_SERVER_ROUTES_MAX];
     unsigned route_count;
-    struct list connections; /* struct rpc_connection */
+    struct list connections; /* struct rpc_connection: all */
+    struct list strangers;   /* those of them that have shown no certificate, the oldest first */
+    unsigned stranger_count;
     struct rpc_hello hello;
 
     bool stopping;
@@ -50,6 +52,8 @@ struct rpc_server {
 struct rpc_connection {
     struct rpc_server *server;
     struct list link;
+    struct list stranger_link; /* in the server's list while is_stranger */
+    bool is_stranger;          /* counts as one: no certificate of ours has been seen, and its stream is open */
     struct tls_stream *stream; /* NULL once closed */
     struct rpc_peer peer;
     int64_t not_after_s;       /* of the peer's certificate */

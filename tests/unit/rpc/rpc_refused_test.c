@@ -363,6 +363,49 @@ static void cut_frame(void **state)
     enc_free(&hello);
 }
 
+static int open_small_world(void **state)
+{
+    (void)state;
+    const struct rpc_server_limits limits = { .connections = 1, .strangers = 2, .hello_ms = 60000 };
+    wire_world_open(&world, ROLE_STORAGE_NODE, &limits);
+    return 0;
+}
+
+/* Who shows no certificate takes no place of those that do: the oldest of them goes. */
+static void strangers_give_way(void **state)
+{
+    (void)state;
+    int fds[3];
+    struct error e;
+    struct tls_context *tls = wire_context(&world.ca, ROLE_GATEWAY, 7, -10, 100);
+    struct rpc_client_config config = wire_client_config(&world, tls, 7);
+    fds[0] = raw_connect(world.address);
+    fds[1] = raw_connect(world.address);
+    struct rpc_client *client = rpc_client_create(&config);
+    assert_int_equal(wire_call_once(&world, client, RPC_NODE_SHARD_STAT, "e", NULL), ERRC_OK); /* fds[0] went */
+    assert_int_equal(raw_drain(fds[0]), 0);
+    wire_world_await_refused(&world, 1, &e);
+    assert_int_equal(e.code, ERRC_LIMIT);
+    assert_non_null(strstr(e.text, "without a certificate"));
+    (void)close(fds[0]);
+    fds[0] = raw_connect(world.address); /* the client's place among them is free again */
+    fds[2] = raw_connect(world.address);
+    assert_int_equal(raw_drain(fds[1]), 0);
+    wire_world_await_refused(&world, 2, &e);
+    assert_int_equal(wire_call_once(&world, client, RPC_NODE_SHARD_STAT, "e", NULL), ERRC_OK);
+
+    struct rpc_client *second = rpc_client_create(&config); /* one peer more than there may be */
+    assert_int_equal(wire_call_once(&world, second, RPC_NODE_SHARD_STAT, "e", &e), ERRC_UNAVAILABLE);
+    assert_non_null(strstr(e.text, "more than 1 connections"));
+    assert_int_equal(wire_call_once(&world, client, RPC_NODE_SHARD_STAT, "e", NULL), ERRC_OK);
+    wire_client_destroy(second);
+    wire_client_destroy(client);
+    tls_context_destroy(tls);
+    for (unsigned i = 0; i < 3; i++) {
+        (void)close(fds[i]);
+    }
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_world, close_world)
@@ -370,6 +413,7 @@ int main(void)
         TEST(plain_text),    TEST(silence),  TEST(foreign_ca), TEST(expired), TEST(not_yet_valid),
         TEST(other_cluster), TEST(client_checks_the_server),  TEST(roles),   TEST(stranger),
         TEST(replay),        TEST(wrong_hellos), TEST(wrong_frames), TEST(cut_frame),
+        cmocka_unit_test_setup_teardown(strangers_give_way, open_small_world, close_world),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
