@@ -8,7 +8,7 @@ SECONDS ?= 3600
 MINUTES ?= 10
 TARGET ?= all
 
-.PHONY: help install build serve cluster test unit check asan tsan fuzz clients durability soak chaos bench deb clean
+.PHONY: help install build serve cluster test unit check asan tsan fuzz clients differential durability soak chaos bench deb clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -46,6 +46,10 @@ fuzz: ## fuzz each parser for MINUTES=10 of CPU time, or one: TARGET=name
 
 clients: build ## real S3 clients against a server of their own
 	@tests/clients/run_clients.py
+
+differential: ## a million requests signed by botocore, and most of them changed, against our check of signatures
+	@tools/build.sh release sigv4_verify
+	@tests/clients/sigv4_differential.py build/release/tests/sigv4_verify 1000000
 
 durability: build ## kill -9, lost disks, full disks, flipped bits, failed system calls: the short run
 	@tests/durability/run_durability.py
