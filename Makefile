@@ -11,7 +11,7 @@ TARGET ?= all
 .PHONY: help install build serve cluster test unit check asan tsan fuzz clients differential durability soak chaos bench deb clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 install: ## install the Debian packages that building needs (says which)
 	@tools/install.sh build
