@@ -12,6 +12,7 @@
 #include "common/base/list.h"
 #include "common/base/mem.h"
 
+#include <pthread.h>
 #include <rocksdb/c.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -34,6 +35,8 @@
 #define OPEN_FILES_MAX 512          /* table files held open by one map */
 #define CACHE_BYTES_MIN (1u << 20)
 #define MEMTABLE_BYTES_MIN (64u << 10)
+#define BACKGROUND_THREADS_MIN 2
+#define FLUSH_THREADS_PART 4        /* RocksDB lets one in so many of a map's background jobs be flushes, but always one */
 
 struct rocks {
     struct kv kv;
@@ -43,6 +46,7 @@ struct rocks {
     rocksdb_readoptions_t *read;
     rocksdb_readoptions_t *read_cached; /* kBlockCacheTier: never touches the disk */
     rocksdb_flushoptions_t *flush;
+    int background_threads;
     bool has_blobs;
     _Atomic bool blob_gc; /* under way */
 };
@@ -97,6 +101,31 @@ static enum errc rocks_check(char *text, struct error *e, const char *what)
     return code;
 }
 
+/*
+ * All maps share the two pools of RocksDB's environment, and RocksDB makes them as large as the largest map wants: then
+ * one disk that hangs holds the only flushing thread of the process. So the pools have as many threads as all open maps
+ * may use at once. They never shrink: what a map leaves serves the next one.
+ */
+static void rocks_threads_count(int background_threads, bool opens)
+{
+    static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+    static int flush_threads, compaction_threads; /* of all open maps; under the mutex */
+    int flushes = background_threads / FLUSH_THREADS_PART > 1 ? background_threads / FLUSH_THREADS_PART : 1;
+    int compactions = background_threads - flushes;
+    (void)pthread_mutex_lock(&mutex);
+    flush_threads += opens ? flushes : -flushes;
+    compaction_threads += opens ? compactions : -compactions;
+    rocksdb_env_t *shared = rocksdb_create_default_env(); /* a handle of the one that there is */
+    if (flush_threads > rocksdb_env_get_high_priority_background_threads(shared)) {
+        rocksdb_env_set_high_priority_background_threads(shared, flush_threads);
+    }
+    if (compaction_threads > rocksdb_env_get_low_priority_background_threads(shared)) {
+        rocksdb_env_set_low_priority_background_threads(shared, compaction_threads);
+    }
+    rocksdb_env_destroy(shared);
+    (void)pthread_mutex_unlock(&mutex);
+}
+
 static struct rocks *rocks_of(struct kv *kv)
 {
     return container_of(kv, struct rocks, kv);
@@ -106,8 +135,9 @@ static void rocks_close(struct kv *kv)
 {
     struct rocks *rocks = rocks_of(kv);
     if (rocks->db != NULL) {
-        rocksdb_close(rocks->db);
+        rocksdb_close(rocks->db); /* waits for its background work */
     }
+    rocks_threads_count(rocks->background_threads, false);
     rocksdb_flushoptions_destroy(rocks->flush);
     rocksdb_readoptions_destroy(rocks->read_cached);
     rocksdb_readoptions_destroy(rocks->read);
@@ -383,6 +413,11 @@ static void rocks_blob_options(rocksdb_options_t *options, size_t blob_min_bytes
     rocksdb_options_set_blob_gc_force_threshold(options, BLOB_GC_FORCE_RATIO);
 }
 
+static int rocks_background_threads(const struct kv_options *given)
+{
+    return given->background_threads > BACKGROUND_THREADS_MIN ? (int)given->background_threads : BACKGROUND_THREADS_MIN;
+}
+
 static rocksdb_options_t *rocks_options(const struct kv_options *given)
 {
     rocksdb_options_t *options = rocksdb_options_create();
@@ -391,8 +426,7 @@ static rocksdb_options_t *rocks_options(const struct kv_options *given)
     rocksdb_options_set_write_buffer_size(
         options, given->memtable_bytes > MEMTABLE_BYTES_MIN ? given->memtable_bytes : MEMTABLE_BYTES_MIN);
     rocksdb_options_set_max_write_buffer_number(options, 3);
-    rocksdb_options_set_max_background_jobs(
-        options, given->background_threads > 2 ? (int)given->background_threads : 2);
+    rocksdb_options_set_max_background_jobs(options, rocks_background_threads(given));
     rocksdb_options_set_max_open_files(options, OPEN_FILES_MAX);
     rocksdb_options_set_target_file_size_base(options, TARGET_FILE_BYTES);
     rocksdb_options_set_max_bytes_for_level_base(options, LEVEL_BASE_BYTES);
@@ -423,6 +457,8 @@ static enum errc rocks_open(struct kv_factory *factory, const char *path, const 
     struct rocks *rocks = mem_zalloc(sizeof(*rocks));
     rocks->kv.vt = &rocks_vt;
     rocks->has_blobs = given->blob_min_bytes > 0;
+    rocks->background_threads = rocks_background_threads(given);
+    rocks_threads_count(rocks->background_threads, true);
     rocks->options = rocks_options(given);
     rocks->write = rocksdb_writeoptions_create();
     rocksdb_writeoptions_disable_WAL(rocks->write, 1);
