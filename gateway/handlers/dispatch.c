@@ -133,14 +133,6 @@ static void handler_start(struct request *r, const struct handler *handler)
 {
     struct slice ignored;
     bool names_owner = s3_value_get(&r->s3, "x-amz-expected-bucket-owner", &ignored);
-    if (!handler->takes_body && r->http->content_length > 0) {
-        request_fail_with(r, S3_ERROR_UNEXPECTED_CONTENT, NULL);
-        return;
-    }
-    if (!handler->takes_body && !empty_hash_fits(r)) {
-        request_fail_with(r, S3_ERROR_XAMZ_CONTENT_SHA256_MISMATCH, NULL);
-        return;
-    }
     if (r->s3.bucket.len > 0 && r->s3.operation != S3_OPERATION_CREATE_BUCKET &&
         (handler->wants_bucket || names_owner)) {
         struct meta_query query = { .type = META_QRY_BUCKET, .bucket = r->s3.bucket };
@@ -148,6 +140,38 @@ static void handler_start(struct request *r, const struct handler *handler)
         return;
     }
     handler->start(r);
+}
+
+/* Of a body in HTTP chunks that must be none: its end, or what it should not have. */
+static void on_no_body(void *data, struct http_request *http, const struct http_piece *piece)
+{
+    struct request *r = data;
+    (void)http;
+    request_resume(r);
+    if (piece->code != ERRC_OK) {
+        request_fail_with(r, piece->code == ERRC_TIMEOUT ? S3_ERROR_REQUEST_TIMEOUT : S3_ERROR_INCOMPLETE_BODY, NULL);
+    } else if (piece->data.len > 0) {
+        request_fail_with(r, S3_ERROR_UNEXPECTED_CONTENT, NULL);
+    } else {
+        ASSERT(piece->is_end);
+        handler_start(r, handler_find(r->s3.operation));
+    }
+}
+
+/* The operation has no body: none may be there, or be promised. */
+static void bodyless_start(struct request *r, const struct handler *handler)
+{
+    bool promised = auth_payload_is_chunked(r->auth.payload) && r->auth.decoded_bytes > 0;
+    if (r->http->content_length > 0 || promised) {
+        request_fail_with(r, S3_ERROR_UNEXPECTED_CONTENT, NULL);
+    } else if (!empty_hash_fits(r)) {
+        request_fail_with(r, S3_ERROR_XAMZ_CONTENT_SHA256_MISMATCH, NULL);
+    } else if (r->http->content_length < 0) {
+        request_hold(r);
+        http_body_read(r->http, on_no_body, r); /* to its end, so that the connection can go on */
+    } else {
+        handler_start(r, handler);
+    }
 }
 
 void dispatch_request(void *data, struct http_request *http)
@@ -180,7 +204,11 @@ void dispatch_request(void *data, struct http_request *http)
         request_fail(r);
         return;
     }
-    handler_start(r, handler);
+    if (handler->takes_body) {
+        handler_start(r, handler);
+    } else {
+        bodyless_start(r, handler);
+    }
 }
 
 static enum s3_error bad_kind_error(enum http_bad_kind kind, const char **ret_message)

@@ -298,9 +298,9 @@ void upload_complete(struct request *r)
         request_fail(r);
         return;
     }
-    /* The checksum headers of Complete speak of the object, not of the document. */
+    /* The checksum headers of Complete speak of the object, not of the document; a trailer speaks of the document. */
     state->expected = r->body.wanted;
     r->body.wanted.value.kind = CHECKSUM_NONE;
-    r->body.kind = CHECKSUM_NONE;
+    r->body.kind = r->body.wanted.trailer_kind;
     upload_body_run(r, NULL, complete_read);
 }

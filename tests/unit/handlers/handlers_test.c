@@ -815,6 +815,77 @@ static void parts_are_copied_and_uploads_aborted(void **state)
 
 #define WORLD_TEST(name) cmocka_unit_test_setup_teardown(name, world_open, world_close)
 
+/* A document in one chunk, with this value in its trailer. */
+static void chunked_document(const char *method, const char *target, const char *document, const char *crc32,
+                             unsigned status, const char *code)
+{
+    struct exchange x;
+    char headers[256];
+    char body[512];
+    (void)snprintf(headers, sizeof(headers), "x-amz-decoded-content-length: %zu\nx-amz-trailer: x-amz-checksum-crc32\n",
+                   strlen(document));
+    (void)snprintf(body, sizeof(body), "%zx\r\n%s\r\n0\r\nx-amz-checksum-crc32:%s\r\n\r\n", strlen(document), document,
+                   crc32);
+    exchange_init(&x, method, target, headers, slice_str(body));
+    x.payload = "STREAMING-UNSIGNED-PAYLOAD-TRAILER";
+    exchange_sign(&x);
+    exchange_run(&x);
+    assert_int_equal(x.status, status);
+    assert_true(code == NULL || enc_has(&x.out, code));
+    exchange_free(&x);
+}
+
+static void trailers_of_documents_are_compared(void **state)
+{
+    (void)state;
+    const char *complete = "/bucket/k?uploadId=00000000000000000000000000000000";
+    const char *parts = "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>00000000000000000000000000000000"
+                        "</ETag></Part></CompleteMultipartUpload>";
+    const char *keys = "<Delete><Object><Key>k</Key></Object></Delete>";
+    const char *place = "<CreateBucketConfiguration></CreateBucketConfiguration>";
+    chunked_document("PUT", "/bucket", place, "AAAAAA==", 400, "BadDigest");
+    chunked_document("PUT", "/bucket", place, "Uj7mkA==", 200, NULL);
+    expect("PUT", "/bucket/k", NULL, "hello", 200, NULL);
+    chunked_document("POST", complete, parts, "AAAAAA==", 400, "BadDigest");
+    chunked_document("POST", complete, parts, "PFkHqQ==", 404, "NoSuchUpload");
+    chunked_document("POST", "/bucket?delete", keys, "AAAAAA==", 400, "BadDigest");
+    expect("GET", "/bucket/k", NULL, NULL, 200, "hello");
+    chunked_document("POST", "/bucket?delete", keys, "A8uZRQ==", 200, "<Deleted>");
+    expect("GET", "/bucket/k", NULL, NULL, 404, NULL);
+}
+
+/* In HTTP chunks, so that no length says at the head whether there is a body. */
+static void bodyless(const char *body, const char *headers, const char *payload, bool length_known, unsigned status,
+                     const char *code)
+{
+    struct exchange x;
+    exchange_init(&x, "DELETE", "/bucket/k", headers, slice_str(body));
+    x.payload = payload;
+    if (!length_known) {
+        x.http.content_length = -1;
+        x.http.header_count--; /* Content-Length was the last */
+    }
+    exchange_sign(&x);
+    exchange_run(&x);
+    assert_int_equal(x.status, status);
+    assert_true(code == NULL || enc_has(&x.out, code));
+    assert_int_equal(x.pieces_read, length_known ? 0 : 1);
+    exchange_free(&x);
+}
+
+static void a_body_that_has_no_use_is_refused(void **state)
+{
+    (void)state;
+    expect("PUT", "/bucket", NULL, NULL, 200, NULL);
+    expect("PUT", "/bucket/k", NULL, "hello", 200, NULL);
+    bodyless("hello", NULL, "UNSIGNED-PAYLOAD", true, 400, "UnexpectedContent");
+    bodyless("hello", NULL, "UNSIGNED-PAYLOAD", false, 400, "UnexpectedContent");
+    bodyless("", "x-amz-decoded-content-length: 5\n", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD", true, 400, "UnexpectedContent");
+    expect("GET", "/bucket/k", NULL, NULL, 200, "hello");
+    bodyless("", NULL, "UNSIGNED-PAYLOAD", false, 204, NULL); /* chunks, and nothing in them */
+    expect("GET", "/bucket/k", NULL, NULL, 404, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -839,6 +910,8 @@ int main(void)
         WORLD_TEST(versions_stack_up),
         WORLD_TEST(requests_are_counted),
         WORLD_TEST(trailers_are_compared_before_the_commit),
+        WORLD_TEST(trailers_of_documents_are_compared),
+        WORLD_TEST(a_body_that_has_no_use_is_refused),
         WORLD_TEST(a_put_needs_a_length),
         WORLD_TEST(listings_fold_page_and_continue),
         WORLD_TEST(many_are_deleted_at_once),
