@@ -1,7 +1,8 @@
 /*
  * s3_time - the date forms of S3 (S3-SURFACE 1.5), as pure functions of milliseconds since 1970 UTC.
  *
- * Years 1970 to 9999. Parsing is strict in the shape and lenient only where the RFCs are.
+ * Years 1970 to 9999. A second of 60 is read as the first of the next minute: RFC 9110 dates may have a leap second,
+ * and this clock has none. Parsing is strict in the shape and lenient only where the RFCs are.
  */
 #ifndef GATEWAY_S3_TIME_H
 #define GATEWAY_S3_TIME_H

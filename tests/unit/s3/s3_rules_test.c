@@ -103,6 +103,12 @@ static void times(void **state)
     assert_true(s3_time_parse_basic(slice_str("20000229T235959Z"), &ms));
     s3_time_basic(ms, text);
     assert_string_equal(text, "20000229T235959Z");
+    assert_true(s3_time_parse_http(slice_str("Sat, 31 Dec 2016 23:59:60 GMT"), &ms)); /* a leap second */
+    assert_true(ms == 1483228800000ull);
+    assert_false(s3_time_parse_http(slice_str("Sat, 31 Dec 2016 23:59:61 GMT"), &ms));
+    assert_true(s3_time_parse_basic(slice_str("20161231T235960Z"), &ms));
+    assert_true(ms == 1483228800000ull);
+    assert_false(s3_time_parse_basic(slice_str("20161231T235961Z"), &ms));
     static const char *const bad[] = { "", "Sun", "Sun,", "Sun, 31 Feb 1994 08:49:37 GMT", "Sun, 06 Nov 1994 24:49:37 GMT",
                                        "Sun, 06 Nov 1994 08:49:37", "Sun, 06 Nov 1994 08:49:37 GMT ", "19941106" };
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
