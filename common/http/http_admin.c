@@ -217,6 +217,7 @@ static void on_sock_closed(void *data)
 {
     struct admin_conn *conn = data;
     struct http_admin *admin = conn->admin;
+    http_tls_forget_errors(); /* of its handshake or its end: no other connection of this thread may find it */
     list_remove(&conn->node);
     admin->conn_count--;
     mem_free(conn);

@@ -132,6 +132,11 @@ void http_tls_close(struct http_tls *tls)
     mem_free(tls);
 }
 
+void http_tls_forget_errors(void)
+{
+    ERR_clear_error();
+}
+
 bool http_tls_read_was_empty(int fd)
 {
     char byte;

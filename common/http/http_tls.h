@@ -32,4 +32,7 @@ void http_tls_close(struct http_tls *tls);
  */
 bool http_tls_read_was_empty(int fd);
 
+/* After the end of a connection, which may leave errors in this thread's queue: no other connection may find them. */
+void http_tls_forget_errors(void);
+
 #endif

@@ -58,10 +58,18 @@ static void on_sock_closed(void *data)
     }
 }
 
+/* What the end of one connection leaves in the thread's queue of errors would be taken for another's:
+ * http_tls_read_was_empty() looks there. */
+static void sock_close(h2o_socket_t *sock)
+{
+    h2o_socket_close(sock);
+    http_tls_forget_errors();
+}
+
 void conn_check_closing(struct http_conn *conn, uint64_t now_ns, bool at_once)
 {
     if (at_once || now_ns >= conn->deadline_ns) {
-        h2o_socket_close(conn->sock); /* a second time: without waiting for the client */
+        sock_close(conn->sock); /* a second time: without waiting for the client */
     }
 }
 
@@ -80,7 +88,7 @@ void conn_close(struct http_conn *conn, bool reset)
         (void)setsockopt(h2o_socket_get_fd(conn->sock), SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
     }
     conn_read_stop(conn);
-    h2o_socket_close(conn->sock); /* from here on the kernel takes nothing more of what is being written */
+    sock_close(conn->sock); /* from here on the kernel takes nothing more of what is being written */
     if (conn->sock != NULL) {
         conn_set_deadline(conn, conn_options(conn)->drain_deadline_ms);
         list_append(&conn->owner->closing, &conn->node);
