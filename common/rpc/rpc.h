@@ -35,7 +35,7 @@ struct rpc_call {
     struct buffer *payloads[RPC_PAYLOADS_MAX];  /* borrowed references */
     unsigned payload_count;
     uint64_t deadline_ns;                       /* env_now_ns base; 0 = none */
-    uint64_t order;                             /* not 0: reaches the service after earlier calls of this number on the channel */
+    uint64_t order;                             /* not 0: reaches the service after earlier calls of this number in the same lane */
     struct executor *reply_to;
     void (*done)(struct rpc_call *call);
     void *data;                                 /* the caller's */

@@ -203,6 +203,12 @@ static void *proxy_main(void *data)
         if (polls[0].revents != 0) {
             pair_open(proxy);
         }
+        for (unsigned i = 0; i < RAW_PROXY_PAIRS && atomic_load(&proxy->spoil); i++) {
+            if (proxy->pairs[i][0] >= 0) {
+                ASSERT(send(proxy->pairs[i][0], "this is no record of TLS", 24, MSG_NOSIGNAL) == 24);
+            }
+        }
+        atomic_store(&proxy->spoil, false);
         if (atomic_load(&proxy->cut)) {
             for (unsigned i = 0; i < RAW_PROXY_PAIRS; i++) {
                 pair_close(proxy->pairs[i]);
@@ -234,6 +240,14 @@ void raw_proxy_cut(struct raw_proxy *proxy)
 {
     atomic_store(&proxy->cut, true);
     while (atomic_load(&proxy->cut)) {
+        (void)usleep(1000);
+    }
+}
+
+void raw_proxy_spoil(struct raw_proxy *proxy)
+{
+    atomic_store(&proxy->spoil, true);
+    while (atomic_load(&proxy->spoil)) {
         (void)usleep(1000);
     }
 }

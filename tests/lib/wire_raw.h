@@ -38,6 +38,7 @@ struct raw_proxy {
     uint8_t *recorded;     /* what clients sent, the first of it */
     size_t recorded_len;
     atomic_bool frozen;    /* nothing is forwarded; connections stay */
+    atomic_bool spoil;     /* set: sends every client what is no TLS, then clears it */
     atomic_bool cut;       /* set: closes every connection, then clears it */
     atomic_bool stopping;
     atomic_uint accepted;
@@ -45,6 +46,7 @@ struct raw_proxy {
 
 void raw_proxy_open(struct raw_proxy *proxy, const char *target);
 void raw_proxy_cut(struct raw_proxy *proxy); /* waits until it is done */
+void raw_proxy_spoil(struct raw_proxy *proxy); /* waits until it is done */
 void raw_proxy_stop(struct raw_proxy *proxy); /* ends the thread; what was recorded may be read */
 void raw_proxy_close(struct raw_proxy *proxy); /* after stop */
 

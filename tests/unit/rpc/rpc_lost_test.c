@@ -166,6 +166,24 @@ static void silent_connection(void **state)
     assert_int_equal(atomic_load(&proxy.accepted), 2);
 }
 
+/* The connection has broken and still says so to its peer: a call begun now was never sent, and is once there is another. */
+static void broken_connection(void **state)
+{
+    (void)state;
+    struct wire_call call = { 0 };
+    assert_int_equal(wire_call_once(&world, client, RPC_NODE_SHARD_COMMIT, "e", NULL), ERRC_OK);
+    atomic_store(&proxy.frozen, true); /* the peer does not answer the end, which so takes TLS_LINGER_MS */
+    raw_proxy_spoil(&proxy);
+    (void)usleep(100000);
+    wire_call_start(&call, &world, client, RPC_NODE_SHARD_COMMIT, "e", 10000); /* ONCE */
+    (void)usleep(100000);
+    atomic_store(&proxy.frozen, false);
+    assert_int_equal(wire_call_wait(&call), ERRC_OK);
+    assert_int_equal(atomic_load(&world.calls), 2);
+    assert_int_equal(atomic_load(&proxy.accepted), 2);
+    rpc_call_release(&call.call);
+}
+
 /* Somebody listens and says nothing: the attempt ends after connect_ms, and calls fail at once until the next. */
 static void no_handshake(void **state)
 {
@@ -189,6 +207,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(retry_classes), TEST(one_repeat),        TEST(server_killed),
         TEST(deadlines),     TEST(silent_connection), TEST(no_handshake),
+        TEST(broken_connection),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
