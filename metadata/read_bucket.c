@@ -74,12 +74,10 @@ enum errc read_buckets_query(struct reader *r)
     if (r->query->marker.len > 0 && !r->query->marker_inclusive) {
         key_u8(&at, 0);
     }
-    enum errc rc = read_walk(r, &first, &end, &it);
+    bool within = slice_compare(key_slice(&at), key_slice(&first)) > 0;
+    enum errc rc = read_walk(r, within ? &at : &first, &end, &it);
     if (rc != ERRC_OK) {
         return rc;
-    }
-    if (slice_compare(key_slice(&at), key_slice(&first)) > 0) {
-        r->kv->vt->iterator_seek(it, key_slice(&at));
     }
     while (rc == ERRC_OK && !reply.truncated && r->kv->vt->iterator_valid(it)) {
         if (reply.count == limit) {

@@ -121,12 +121,10 @@ static enum errc uploads_walk(struct uploads_walk *w)
     end = first;
     key_successor(&end);
     start(w, &at);
-    enum errc rc = read_walk(r, &first, &end, &w->it);
+    bool within = slice_compare(key_slice(&at), key_slice(&first)) > 0;
+    enum errc rc = read_walk(r, within ? &at : &first, &end, &w->it);
     if (rc != ERRC_OK) {
         return rc;
-    }
-    if (slice_compare(key_slice(&at), key_slice(&first)) > 0) {
-        r->kv->vt->iterator_seek(w->it, key_slice(&at));
     }
     while (rc == ERRC_OK && go && r->kv->vt->iterator_valid(w->it)) {
         rc = uploads_step(w, &go);

@@ -39,7 +39,8 @@ struct kv_vt {
     void (*batch_delete_range)(struct kv_batch *batch, struct slice first, struct slice end); /* [first, end) */
     struct slice (*batch_bytes)(struct kv_batch *batch); /* stable for equal batches: for chain hashes */
     enum errc (*write)(struct kv *kv, struct kv_batch *batch, struct error *e); /* atomic, not durable */
-    /* Iterates over [first, end) of one consistent view; empty end = no bound. Gives. */
+    /* Iterates over [first, end) of one consistent view; empty end = no bound, end <= first = nothing. Stands on no key
+     * until the first seek: a seek may walk over many deleted keys, so that one too many costs what the page costs. Gives. */
     struct kv_iterator *(*iterate)(struct kv *kv, struct slice first, struct slice end);
     void (*iterator_seek)(struct kv_iterator *it, struct slice key);          /* first key >= key */
     void (*iterator_seek_for_prev)(struct kv_iterator *it, struct slice key); /* last key <= key */

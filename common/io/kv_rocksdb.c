@@ -237,7 +237,6 @@ static struct kv_iterator *rocks_iterate(struct kv *kv, struct slice first, stru
             it->read, (const char *)it->bounds.data + first.len, end.len);
     }
     it->impl = rocksdb_create_iterator(rocks->db, it->read);
-    rocksdb_iter_seek_to_first(it->impl);
     return it;
 }
 

@@ -312,6 +312,7 @@ static struct kv_iterator *sim_iterate(struct kv *kv, struct slice first, struct
         }
         map_put(&it->map, pair->key, pair->value);
     }
+    it->at = it->map.count; /* on no key */
     return it;
 }
 

@@ -115,6 +115,7 @@ static void iteration_is_ordered_and_bounded(void **state)
     put(f.kv, "d", "4");
     struct kv_iterator *it = f.kv->vt->iterate(f.kv, slice_str("b"), slice_str("d"));
     put(f.kv, "bb", "later"); /* the view is that of the start */
+    assert_false(f.kv->vt->iterator_valid(it)); /* before the first seek */
     char seen[16] = "";
     for (f.kv->vt->iterator_seek(it, slice_str("a")); f.kv->vt->iterator_valid(it); f.kv->vt->iterator_next(it)) {
         struct slice key = f.kv->vt->iterator_key(it);
@@ -127,6 +128,11 @@ static void iteration_is_ordered_and_bounded(void **state)
     f.kv->vt->iterator_seek_for_prev(it, slice_str("bzz"));
     assert_true(f.kv->vt->iterator_valid(it));
     assert_true(slice_equal_str(f.kv->vt->iterator_key(it), "b"));
+    f.kv->vt->iterator_destroy(it);
+    it = f.kv->vt->iterate(f.kv, slice_str("c"), slice_str("b"));
+    f.kv->vt->iterator_seek(it, slice_str("a"));
+    assert_false(f.kv->vt->iterator_valid(it));
+    assert_int_equal(f.kv->vt->iterator_error(it, NULL), ERRC_OK);
     f.kv->vt->iterator_destroy(it);
     fixture_done(&f);
 }

@@ -386,6 +386,49 @@ static void listed(void **state)
     fixture_close(&f);
 }
 
+static const struct kv_vt *counted_vt;
+static unsigned seeks;
+
+static void seek_counted(struct kv_iterator *it, struct slice key)
+{
+    seeks++;
+    counted_vt->iterator_seek(it, key);
+}
+
+/* A seek may have to walk over all that was deleted before the page: the page pays for that once. */
+static void a_page_seeks_once(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_open(&f);
+    uint64_t b = fixture_bucket(&f, "bucket", META_VERSIONING_UNSET);
+    (void)fixture_bucket(&f, "second", META_VERSIONING_UNSET);
+    (void)create(&f, b, "a");
+    (void)create(&f, b, "b");
+    counted_vt = f.kv->vt;
+    struct kv_vt counting = *counted_vt;
+    counting.iterator_seek = seek_counted;
+    f.kv->vt = &counting;
+    struct meta_uploads_reply uploads;
+    struct meta_query query = { .type = META_QRY_LIST_UPLOADS, .bucket_id = b, .limit = 5, .marker = slice_str("a") };
+    assert_int_equal(meta_uploads_reply_decode(fixture_query(&f, &query), &f.arena, &uploads), ERRC_OK);
+    assert_int_equal(uploads.count, 1);
+    assert_true(slice_equal_str(uploads.uploads[0].key, "b"));
+    assert_int_equal(seeks, 1);
+    query.prefix = slice_str("a"); /* the marker is behind all of these */
+    query.marker = slice_str("b");
+    assert_int_equal(meta_uploads_reply_decode(fixture_query(&f, &query), &f.arena, &uploads), ERRC_OK);
+    assert_int_equal(uploads.count, 0);
+    assert_int_equal(seeks, 2);
+    struct meta_buckets_reply buckets;
+    query = (struct meta_query){ .type = META_QRY_BUCKETS, .limit = 5, .marker = slice_str("bucket") };
+    assert_int_equal(meta_buckets_reply_decode(fixture_query(&f, &query), &f.arena, &buckets), ERRC_OK);
+    assert_int_equal(buckets.count, 1);
+    assert_int_equal(seeks, 3);
+    f.kv->vt = counted_vt;
+    fixture_close(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -396,6 +439,7 @@ int main(void)
         cmocka_unit_test(deleted_bucket_drops_uploads),
         cmocka_unit_test(large_lists_go_in_steps),
         cmocka_unit_test(listed),
+        cmocka_unit_test(a_page_seeks_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
