@@ -116,15 +116,17 @@ enum errc disk_refusal(const struct node_disk *disk, struct error *e)
 }
 
 /* A damaged index does not condemn the disk: the next start makes a new one from the log. */
-static void disk_condemn_index(struct node_disk *disk)
+enum errc disk_condemn_index(struct node_disk *disk, struct error *e)
 {
     char *path = mem_format("%s/%s", disk->path, INDEX_CONDEMNED_NAME);
     struct env_file *file = NULL;
-    if (disk->env->vt->open(disk->env, path, ENV_OPEN_CREATE, &file, NULL) == ERRC_OK) {
+    enum errc rc = disk->env->vt->open(disk->env, path, ENV_OPEN_CREATE, &file, e);
+    if (rc == ERRC_OK) {
         disk->env->vt->close(disk->env, file);
-        (void)disk->env->vt->fsync_dir(disk->env, disk->path, NULL); /* lost: found damaged again */
+        rc = disk->env->vt->fsync_dir(disk->env, disk->path, e);
     }
     mem_free(path);
+    return rc;
 }
 
 void disk_fence(struct node_disk *disk, const struct error *cause, const char *what)
@@ -133,7 +135,7 @@ void disk_fence(struct node_disk *disk, const struct error *cause, const char *w
         return;
     }
     if (cause != NULL && cause->code == ERRC_CORRUPT && strcmp(what, FAULT_INDEX) == 0) {
-        disk_condemn_index(disk);
+        (void)disk_condemn_index(disk, NULL); /* lost: found damaged again */
     }
     (void)snprintf(disk->reason, sizeof(disk->reason), "%.40s: %.190s", what,
                    cause != NULL && cause->text[0] != '\0' ? cause->text : "failed");

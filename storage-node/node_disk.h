@@ -191,6 +191,8 @@ enum errc disk_refusal(const struct node_disk *disk, struct error *e);
 /* Fences: the disk is at fault. Only the first reason counts. Any thread. */
 #define FAULT_INDEX "index" /* `what` of failures of the index */
 void disk_fence(struct node_disk *disk, const struct error *cause, const char *what);
+/* Has the next start rebuild the index from the log; durable on OK. */
+enum errc disk_condemn_index(struct node_disk *disk, struct error *e);
 /* Fences on what a failed file or index call says, except NO_SPACE. Returns rc. */
 enum errc disk_fault(struct node_disk *disk, enum errc rc, const struct error *cause, const char *what);
 void disk_set_full(struct node_disk *disk, bool full);

@@ -139,8 +139,9 @@ static enum errc index_pardon(struct node_disk *disk, struct error *e)
     return rc == ERRC_OK ? disk->env->vt->fsync_dir(disk->env, disk->path, e) : rc;
 }
 
-/* A damaged index is thrown away: the log describes all that is in it. */
-static enum errc index_open(struct node_disk *disk, bool condemned, struct error *e)
+/* A damaged index is thrown away: the log describes all that is in it. The mark comes before the first file goes, so that
+ * what a crash leaves of the index is never taken for a whole one. */
+static enum errc index_open(struct node_disk *disk, bool *condemned, struct error *e)
 {
     struct kv_options options = {
         .cache_bytes = disk->options.index_cache_bytes,
@@ -150,8 +151,13 @@ static enum errc index_open(struct node_disk *disk, bool condemned, struct error
     };
     struct kv_factory *factory = disk->kv_factory;
     struct error why = ERROR_INIT;
-    enum errc rc = condemned ? ERRC_CORRUPT : factory->open(factory, disk->index_path, &options, &disk->kv, &why);
+    enum errc rc = *condemned ? ERRC_CORRUPT : factory->open(factory, disk->index_path, &options, &disk->kv, &why);
     if (rc == ERRC_CORRUPT) {
+        rc = *condemned ? ERRC_OK : disk_condemn_index(disk, e);
+        if (rc != ERRC_OK) {
+            return rc;
+        }
+        *condemned = true;
         rc = factory->destroy(factory, disk->index_path, e);
         if (rc != ERRC_OK) {
             return rc;
@@ -550,7 +556,7 @@ enum errc replay_disk(struct node_disk *disk, struct error *e)
     enum errc rc = replay_load_segments(disk, e);
     bool condemned = index_condemned(disk);
     if (rc == ERRC_OK) {
-        rc = index_open(disk, condemned, e);
+        rc = index_open(disk, &condemned, e);
     }
     if (rc == ERRC_OK) {
         rc = replay_index(disk, e);

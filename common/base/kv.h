@@ -64,6 +64,7 @@ struct kv {
 
 /* Opens kinds of kv; a simulator passes its own. */
 struct kv_factory {
+    /* NOT_FOUND: there is none and create is false. CORRUPT: damaged, or a file of it is missing. IO: the device. */
     enum errc (*open)(struct kv_factory *factory, const char *path, const struct kv_options *options,
                       struct kv **ret_kv, struct error *e);
     /* Deletes a closed kv's folder. */

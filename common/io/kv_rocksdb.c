@@ -469,7 +469,14 @@ static enum errc rocks_open(struct kv_factory *factory, const char *path, const 
     rocksdb_flushoptions_set_wait(rocks->flush, 1);
     char *text = NULL;
     rocks->db = rocksdb_open(rocks->options, path, &text);
+    bool lacks_file = text != NULL && text_starts(text, "IO error") && strstr(text, "No such file") != NULL;
     enum errc rc = rocks_check(text, e, path);
+    if (rc == ERRC_IO && lacks_file) {
+        rc = ERRC_CORRUPT; /* the device answers, the map is not whole: CURRENT names a MANIFEST that is gone */
+        if (e != NULL) {
+            e->code = rc;
+        }
+    }
     if (rc != ERRC_OK) {
         rocks_close(&rocks->kv);
         return rc;

@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #define SHARDS 12
 
@@ -94,6 +95,47 @@ static void every_failed_folder_sync_fences(void **state)
     every_failure_of_a_kind(FAULT_FSYNC_DIR, 3);
 }
 
+/* Rebuilds the index with the n-th folder sync failing; returns whether there was one. The next start has all. */
+static bool rebuild_with_failure(uint64_t n)
+{
+    struct env_fault fault;
+    env_fault_init(&fault, env_real(), "/dev/shm/cairn-node-");
+    struct node_fixture f;
+    node_fixture_init(&f, "/dev/shm", &fault.env);
+    assert_int_equal(node_fixture_start(&f), DISK_ONLINE);
+    for (uint64_t id = 1; id <= SHARDS; id++) {
+        assert_int_equal(put(&f, id), ERRC_OK);
+    }
+    node_fixture_stop(&f);
+    char command[200];
+    (void)snprintf(command, sizeof(command), "rm %s/index/MANIFEST-*", f.dir);
+    assert_int_equal(system(command), 0);
+    env_fault_arm(&fault, FAULT_FSYNC_DIR, n, false, ERRC_IO);
+    enum disk_state started = node_fixture_start(&f);
+    bool reached = atomic_load(&fault.failed) > 0;
+    assert_int_equal(started, reached ? DISK_FENCED : DISK_ONLINE);
+    env_fault_disarm(&fault);
+    node_fixture_stop(&f);
+    assert_int_equal(node_fixture_start(&f), DISK_ONLINE);
+    for (uint64_t id = 1; id <= SHARDS; id++) {
+        struct test_shard shard = shard_of(id);
+        assert_int_equal(node_client_read(&f.client, &shard), ERRC_OK);
+    }
+    node_fixture_done(&f);
+    return reached;
+}
+
+static void a_rebuild_of_the_index_that_fails_is_done_again(void **state)
+{
+    (void)state;
+    uint64_t n = 1;
+    while (rebuild_with_failure(n)) {
+        n++;
+        assert_true(n < 50);
+    }
+    assert_true(n > 3); /* the segments' folder, the mark, the new index, the mark's end */
+}
+
 static void a_failed_read_fences(void **state)
 {
     (void)state;
@@ -156,6 +198,7 @@ int main(void)
         cmocka_unit_test(every_failed_write_fences),
         cmocka_unit_test(every_failed_sync_fences),
         cmocka_unit_test(every_failed_folder_sync_fences),
+        cmocka_unit_test(a_rebuild_of_the_index_that_fails_is_done_again),
         cmocka_unit_test(a_failed_read_fences),
         cmocka_unit_test(a_full_disk_reads_and_frees),
     };

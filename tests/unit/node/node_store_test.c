@@ -390,6 +390,51 @@ static void a_damaged_index_is_rebuilt_at_the_next_start(void **state)
     node_fixture_done(&f);
 }
 
+static void shell_in(const struct node_fixture *f, const char *what)
+{
+    char command[600];
+    (void)snprintf(command, sizeof(command), "cd %s && %s", f->dir, what);
+    assert_int_equal(system(command), 0);
+}
+
+/* Whichever file of the index is gone: the log has all of it. */
+static void an_index_that_lacks_a_file_is_rebuilt(void **state)
+{
+    (void)state;
+    const char *removes[] = { "rm index/MANIFEST-*", "rm index/CURRENT", "rm index/*.sst" };
+    struct node_fixture f;
+    node_fixture_init(&f, "/tmp", NULL);
+    assert_int_equal(node_fixture_start(&f), DISK_ONLINE);
+    puts_small(&f, 1, 60);
+    for (unsigned i = 0; i < sizeof(removes) / sizeof(removes[0]); i++) {
+        node_fixture_stop(&f);
+        shell_in(&f, removes[i]);
+        assert_int_equal(node_fixture_start(&f), DISK_ONLINE);
+        reads_small(&f, 1, 60, ERRC_OK);
+        assert_int_equal(node_client_status(&f.client).shard_count, 60);
+        shell_in(&f, "test ! -e index.condemned");
+    }
+    node_fixture_done(&f);
+}
+
+/* A disk that cannot be read is at fault itself: nothing of it is thrown away. */
+static void an_index_that_cannot_be_read_fences(void **state)
+{
+    (void)state;
+    struct node_fixture f;
+    node_fixture_init(&f, "/tmp", NULL);
+    assert_int_equal(node_fixture_start(&f), DISK_ONLINE);
+    puts_small(&f, 1, 10);
+    node_fixture_stop(&f);
+    shell_in(&f, "for m in index/MANIFEST-*; do mv $m kept && mkdir $m && basename $m >name; done");
+    assert_int_equal(node_fixture_start(&f), DISK_FENCED);
+    node_fixture_stop(&f);
+    shell_in(&f, "test -e index/*.sst && rmdir index/$(cat name) && mv kept index/$(cat name)");
+    assert_int_equal(node_fixture_start(&f), DISK_ONLINE);
+    reads_small(&f, 1, 10, ERRC_OK);
+    node_fixture_done(&f);
+}
+
 static void pause_ms(long ms)
 {
     struct timespec pause = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 };
@@ -615,6 +660,8 @@ int main(void)
         cmocka_unit_test(a_flipped_bit_under_an_indexed_shard_is_noticed),
         cmocka_unit_test(a_lost_index_is_rebuilt_from_the_log),
         cmocka_unit_test(a_damaged_index_is_rebuilt_at_the_next_start),
+        cmocka_unit_test(an_index_that_lacks_a_file_is_rebuilt),
+        cmocka_unit_test(an_index_that_cannot_be_read_fences),
         cmocka_unit_test(dead_segments_go_and_the_living_move),
         cmocka_unit_test(a_name_written_again_outlives_a_copied_tombstone),
         cmocka_unit_test(a_segment_without_a_header_is_kept_for_what_is_in_it),
