@@ -428,14 +428,17 @@ static void on_shard_failed(void *data, struct disk_id disk, const struct rpc_ca
 {
     struct server *server = data;
     char id[ID_HEX_BYTES];
-    char path[SERVER_PATH_BYTES];
+    char node[ID_HEX_BYTES] = "";
+    struct cluster_map_disk found = { .path = "" };
     if (call->status == ERRC_NOT_FOUND || call->status == ERRC_CANCELED) {
         return;
     }
     id_hex(disk.bytes, id);
-    server_disk_path(server, disk, path);
+    if (cluster_map_disk_find(server->map, disk, &found) && !node_id_is_zero(found.node)) {
+        id_hex(found.node.bytes, node); /* empty: one of ours */
+    }
     LOG_WARN(log_event("shard_call_failed"), log_text("method", rpc_method_name(call->method)), log_text("disk", id),
-             log_text("path", path), log_text("status", errc_text(call->status)), log_error_of(&call->error));
+             log_text("node", node), log_text("path", found.path), log_text("status", errc_text(call->status)), log_error_of(&call->error));
 }
 
 enum errc server_step_session(struct server *server, struct error *e)

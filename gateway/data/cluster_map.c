@@ -601,22 +601,38 @@ enum errc cluster_map_channel(struct cluster_map *map, struct disk_id id, struct
     return ERRC_OK;
 }
 
+/* Under the lock. */
+static void disk_show(const struct map_disk *disk, struct cluster_map_disk *ret)
+{
+    *ret = (struct cluster_map_disk){
+        .id = disk->id,
+        .node = disk->node,
+        .in_map = disk->in_map,
+        .map_state = disk->in_map ? disk->map_state : META_DISK_REMOVED,
+        .state = disk->state,
+        .total_bytes = disk->total_bytes,
+        .free_bytes = disk->free_bytes,
+    };
+    (void)snprintf(ret->path, sizeof(ret->path), "%s", disk->path); /* same size */
+}
+
+bool cluster_map_disk_find(struct cluster_map *map, struct disk_id id, struct cluster_map_disk *ret)
+{
+    data_lock_take(&map->lock);
+    const struct map_disk *disk = disk_find(map, id);
+    if (disk != NULL) {
+        disk_show(disk, ret);
+    }
+    data_lock_give(&map->lock);
+    return disk != NULL;
+}
+
 unsigned cluster_map_disks(struct cluster_map *map, struct cluster_map_disk *ret_disks, unsigned limit)
 {
     data_lock_take(&map->lock);
     unsigned count = map->disk_count;
     for (unsigned i = 0; i < count && i < limit; i++) {
-        const struct map_disk *disk = &map->disks[i];
-        ret_disks[i] = (struct cluster_map_disk){
-            .id = disk->id,
-            .node = disk->node,
-            .in_map = disk->in_map,
-            .map_state = disk->in_map ? disk->map_state : META_DISK_REMOVED,
-            .state = disk->state,
-            .total_bytes = disk->total_bytes,
-            .free_bytes = disk->free_bytes,
-        };
-        (void)snprintf(ret_disks[i].path, sizeof(ret_disks[i].path), "%s", disk->path); /* same size */
+        disk_show(&map->disks[i], &ret_disks[i]);
     }
     data_lock_give(&map->lock);
     return count;

@@ -103,5 +103,7 @@ MUST_CHECK enum errc cluster_map_channel(struct cluster_map *map, struct disk_id
 unsigned cluster_map_group(struct cluster_map *map, uint32_t group, struct cluster_map_shard *ret_positions);
 /* Copies at most `limit` disks; returns how many there are. */
 unsigned cluster_map_disks(struct cluster_map *map, struct cluster_map_disk *ret_disks, unsigned limit);
+/* One of them; false: never heard of. */
+bool cluster_map_disk_find(struct cluster_map *map, struct disk_id disk, struct cluster_map_disk *ret);
 
 #endif

@@ -284,12 +284,21 @@ static void a_replaced_disk_and_an_older_map(void **state)
     open_world(6);
     world.meta_service.disks[2].id = fake_disk_id(9);
     world.meta_service.groups[0].disks[2] = fake_disk_id(9);
+    world.meta_service.disks[2].path = slice_str("/new");
+    world.meta_service.disks[2].node = (struct node_id){ { 77 } };
     struct meta_cluster_reply reply = { .revision = 5, .disk_count = 6, .disks = world.meta_service.disks,
                                         .group_count = 1, .groups = world.meta_service.groups };
     cluster_map_install(world.map, &reply);
     assert_int_equal(cluster_map_revision(world.map), 5);
     struct cluster_map_disk disks[16];
     assert_int_equal(cluster_map_disks(world.map, disks, 16), 7); /* the old one is remembered, but out of the map */
+    assert_true(cluster_map_disk_find(world.map, fake_disk_id(9), &disks[0]));
+    assert_string_equal(disks[0].path, "/new");
+    assert_int_equal(disks[0].node.bytes[0], 77);
+    assert_true(disks[0].in_map);
+    assert_true(cluster_map_disk_find(world.map, fake_disk_id(2), &disks[0]));
+    assert_false(disks[0].in_map);
+    assert_false(cluster_map_disk_find(world.map, fake_disk_id(15), &disks[0]));
     struct cluster_map_placement placed;
     for (uint64_t i = 0; i < 50; i++) {
         assert_int_equal(cluster_map_place(world.map, id_of(i), 4, 2, 6, NULL, 0, &placed), ERRC_OK);
