@@ -369,6 +369,16 @@ uint8_t cluster_map_disk_told(struct cluster_map *map, struct disk_id id)
     return state;
 }
 
+bool cluster_map_disk_gone(struct cluster_map *map, struct disk_id id)
+{
+    data_lock_take(&map->lock);
+    const struct map_disk *disk = disk_find(map, id);
+    bool gone = disk != NULL && ((disk->told && disk->state != DISK_ONLINE && disk->state != DISK_FULL) ||
+                                 disk->map_state == META_DISK_REMOVED);
+    data_lock_give(&map->lock);
+    return gone;
+}
+
 void cluster_map_disk_failed(struct cluster_map *map, struct disk_id id, enum errc status)
 {
     uint64_t until_ns = env_now_ns(map->config.env) + FAILED_MS * UINT64_C(1000000);

@@ -74,6 +74,9 @@ void cluster_map_disk_state(struct cluster_map *map, struct disk_id disk, uint8_
                             uint64_t free_bytes);
 /* What was told of the disk last (enum disk_state); DISK_ABSENT where nothing was told yet. */
 uint8_t cluster_map_disk_told(struct cluster_map *map, struct disk_id disk);
+/* The disk was told to be neither ONLINE nor FULL, or the map has it removed: a call that waits for it waits in vain. What
+ * calls made of it (cluster_map_disk_failed) does not count, nor a disk never told of. */
+bool cluster_map_disk_gone(struct cluster_map *map, struct disk_id disk);
 /* A call to the disk ended with `status`: IO and UNAVAILABLE take it out of new writes until the node tells
  * otherwise or a while has passed; NO_SPACE marks it full likewise. */
 void cluster_map_disk_failed(struct cluster_map *map, struct disk_id disk, enum errc status);

@@ -14,6 +14,7 @@ struct data_config data_config_default(void)
         .write_budget_bytes = 384u << 20,
         .read_budget_bytes = 256u << 20,
         .call_timeout_ms = 20000,
+        .gone_call_ms = 2000,
         .hedge_ms_min = 20,
         .verify_encode = true,
     };

@@ -21,6 +21,7 @@ struct data_config {
     uint64_t write_budget_bytes;  /* buffers of all uploads together */
     uint64_t read_budget_bytes;   /* of all downloads: apart, or copies (which are both) could wait for one another */
     uint32_t call_timeout_ms;     /* of one call to a node */
+    uint32_t gone_call_ms;        /* of one call of a write, once its disk is gone (cluster_map_disk_gone) */
     uint32_t hedge_ms_min;        /* parity is asked for no earlier than this after a slow shard */
     bool verify_encode;           /* decode a random k-subset after each encode and compare (erasure/README.md) */
 };

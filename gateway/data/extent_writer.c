@@ -595,17 +595,29 @@ void extent_writer_finish(struct extent_writer *writer, struct slice footer)
     writer_step(writer);
 }
 
+/* OK, or why the call is not waited for any longer. What it does later is for the repair of the missing shard. */
+static enum errc call_overdue(const struct extent_writer *writer, const struct shard_call *call, uint64_t now_ns)
+{
+    const struct data_config *config = &writer->store->config;
+    uint64_t age_ms = (now_ns - call->started_ns) / 1000000u;
+    if (age_ms > config->call_timeout_ms) {
+        cluster_map_disk_failed(writer->store->map, call->disk, ERRC_TIMEOUT);
+        return ERRC_TIMEOUT;
+    }
+    bool gone = age_ms > config->gone_call_ms && cluster_map_disk_gone(writer->store->map, call->disk);
+    return gone ? ERRC_UNAVAILABLE : ERRC_OK;
+}
+
 void extent_writer_check(struct extent_writer *writer)
 {
-    uint64_t limit_ns = writer->store->config.call_timeout_ms * UINT64_C(1000000);
     uint64_t now_ns = env_now_ns(writer->store->env);
     bool changed = false;
     for (struct list *node = writer->calls.next; node != &writer->calls;) {
         struct shard_call *call = container_of(node, struct shard_call, node);
         node = node->next;
-        if (now_ns - call->started_ns > limit_ns) {
-            cluster_map_disk_failed(writer->store->map, call->disk, ERRC_TIMEOUT);
-            call->status = ERRC_TIMEOUT;
+        enum errc overdue = call_overdue(writer, call, now_ns);
+        if (overdue != ERRC_OK) {
+            call->status = overdue;
             shard_answered(writer, call);
             shard_call_detach(call);
             changed = true;

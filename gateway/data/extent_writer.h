@@ -42,7 +42,8 @@ struct extent_writer *extent_writer_new(struct data_store *store, const struct e
 size_t extent_writer_push(struct extent_writer *writer, struct slice bytes);
 /* The footer (copied) of each shard; what is pushed in full is then stored. Once; may be before the last push. */
 void extent_writer_finish(struct extent_writer *writer, struct slice footer);
-/* Fails shards whose node has not answered for call_timeout_ms; the owner calls it now and then. */
+/* Fails shards whose node has not answered for call_timeout_ms, or for gone_call_ms and their disk is gone; the owner calls
+ * it now and then. */
 void extent_writer_check(struct extent_writer *writer);
 enum extent_writer_state extent_writer_state(const struct extent_writer *writer);
 const struct error *extent_writer_error(const struct extent_writer *writer);

@@ -336,6 +336,33 @@ static void a_hung_disk_is_given_up_by_a_write(void **state)
     data_world_close(&world);
 }
 
+/* Its node was called silent while a write waited: no need to wait as long as for one that may be slow. */
+static void a_disk_that_is_gone_is_given_up_soon(void **state)
+{
+    (void)state;
+    for (unsigned size = 0; size < 2; size++) {
+        struct data_config config = small_config();
+        struct world_writer w;
+        config.call_timeout_ms = 20000;
+        config.gone_call_ms = 2000;
+        data_world_open(&world, 6, &config);
+        world.node.disks[3].hangs = true;
+        uint64_t start = env_now_ns(&world.env.env);
+        world_writer_open(&w, &world, 4, 2, size == 0 ? 40000 : 5000000, 11, &object);
+        world_writer_pump(&w);
+        assert_false(turn_env_run(&world.env, world_writer_finished, &w, 3500));
+        cluster_map_disk_state(world.map, fake_disk_id(3), DISK_ABSENT, 0, 0);
+        assert_true(turn_env_run(&world.env, world_writer_finished, &w, 2000));
+        assert_true(env_now_ns(&world.env.env) - start < 6000 * UINT64_C(1000000));
+        assert_int_equal(object.status, ERRC_OK);
+        assert_int_equal(__builtin_popcount(object.extents[0].extent.missing), 1);
+        object_writer_keep(w.writer);
+        check_read(0, size == 0 ? 40000 : 5000000, 11);
+        fake_node_release(&world.node);
+        data_world_close(&world);
+    }
+}
+
 static void discard_frees_every_shard_at_every_step(void **state)
 {
     (void)state;
@@ -515,6 +542,7 @@ int main(void)
         cmocka_unit_test(two_failures_place_buffered_data_elsewhere),
         cmocka_unit_test(all_disks_full_is_no_space),
         cmocka_unit_test(a_hung_disk_is_given_up_by_a_write),
+        cmocka_unit_test(a_disk_that_is_gone_is_given_up_soon),
         cmocka_unit_test(discard_frees_every_shard_at_every_step),
         cmocka_unit_test(a_reader_can_be_closed_at_every_step),
         cmocka_unit_test(a_small_budget_is_shared_by_many_writers),
