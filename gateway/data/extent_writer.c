@@ -34,15 +34,18 @@ struct extent_writer {
     struct write_batch *filling;
     uint32_t batch_cells;
     bool by_put;               /* one SHARD_PUT a shard */
-    bool keeps_data;           /* one batch holds it all until the end: another attempt is possible */
+    bool keeps_data;           /* one batch holds it all until the end */
+    bool dropped;              /* a batch of this attempt is gone: its data are with its shards alone */
     uint64_t filled;           /* bytes pushed */
     bool finishing;            /* footer is given */
     struct enc footer;
     unsigned attempts;
     struct disk_id avoid[AVOID_MAX];
     unsigned avoid_count;
-    struct write_batch *earlier;  /* data of the attempt before, until copied */
+    struct list earlier;          /* batches of the attempt before, until copied: all that was filled, in order */
     struct geometry earlier_geometry;
+    uint64_t earlier_filled;
+    bool all_full;                /* every shard that failed in it failed for lack of space */
     struct session_id_wait id_wait;
     struct data_budget_wait budget_wait;
     bool waits_for_id, waits_for_budget;
@@ -102,9 +105,10 @@ static void budget_granted(struct task *task)
     writer->budget_held = true;
     if (writer->ended) {
         writer_free(writer);
-    } else {
-        writer_changed(writer);
+        return;
     }
+    writer_step(writer);
+    writer_changed(writer);
 }
 
 /* True: there is a batch to fill. */
@@ -161,6 +165,7 @@ static void batches_trim(struct extent_writer *writer)
         node = node->next;
         if (!writer->keeps_data && write_batch_full(batch) && ((batch->answered | gone) & all) == all) {
             batch_drop(writer, batch);
+            writer->dropped = true;
         }
     }
 }
@@ -296,7 +301,7 @@ static void writer_place(struct extent_writer *writer)
     enum errc rc = cluster_map_place(writer->store->map, writer->extent.id, p->k, p->m, p->width, writer->avoid,
                                      writer->avoid_count, &placed);
     if (rc != ERRC_OK || (p->whole_class && placed.smaller)) {
-        writer_fail(writer, ERRC_UNAVAILABLE, "too few disks can be written");
+        writer_fail(writer, writer->all_full ? ERRC_NO_SPACE : ERRC_UNAVAILABLE, "too few disks can be written");
         return;
     }
     struct extent *extent = &writer->extent;
@@ -318,6 +323,7 @@ static void writer_place(struct extent_writer *writer)
     ASSERT(rc == ERRC_OK);
     writer->batch_cells = write_batch_cells(&writer->geometry, p->window->limit_bytes);
     writer->keeps_data = writer->batch_cells >= writer->geometry.stripe_count;
+    writer->dropped = false;
     writer->by_put = writer->keeps_data && writer->geometry.shard_bytes <= writer->store->config.put_bytes_max;
     writer->state = EXTENT_FILLING;
     for (unsigned i = 0; !writer->by_put && i < shard_count(writer); i++) {
@@ -379,12 +385,20 @@ static void attempt_free_shards(struct extent_writer *writer)
     shard_call_free_shards(writer->store, writer->params.executor, writer->extent.id, named, writer->where);
 }
 
-/* All data are in `earlier`: encode them again in whatever code the new place gives. */
-static void attempt_refill(struct extent_writer *writer)
+static void earlier_drop(struct extent_writer *writer)
 {
-    struct write_batch *earlier = writer->earlier;
-    writer->filled = 0;
-    while (writer->state == EXTENT_FILLING && writer->filled < earlier->geometry->stored_bytes) {
+    while (!list_empty(&writer->earlier)) {
+        batch_drop(writer, container_of(writer->earlier.next, struct write_batch, node));
+    }
+}
+
+/* Fills on from one batch of the attempt before. */
+static void refill_from(struct extent_writer *writer, const struct write_batch *earlier)
+{
+    uint32_t after = earlier->first_stripe + earlier->stripe_count;
+    uint64_t end = (uint64_t)after * earlier->geometry->code.k * earlier->geometry->code.cell_bytes;
+    end = end < writer->earlier_filled ? end : writer->earlier_filled;
+    while (writer->state == EXTENT_FILLING && writer->filled < end) {
         if (writer->filling == NULL) {
             uint32_t stripe =
                 (uint32_t)(writer->filled / ((uint64_t)writer->geometry.code.k * writer->geometry.code.cell_bytes));
@@ -394,8 +408,9 @@ static void attempt_refill(struct extent_writer *writer)
             batch_add(writer, bytes);
         }
         size_t taken = 0;
-        enum errc rc = write_batch_fill(writer->filling, writer->filled, write_batch_peek(earlier, writer->filled),
-                                        writer->store->config.verify_encode, &taken);
+        struct slice bytes = write_batch_peek(earlier, writer->filled);
+        bytes.len = bytes.len < end - writer->filled ? bytes.len : (size_t)(end - writer->filled);
+        enum errc rc = write_batch_fill(writer->filling, writer->filled, bytes, writer->store->config.verify_encode, &taken);
         writer->filled += taken;
         if (rc != ERRC_OK) {
             writer_fail(writer, rc, "encoded cells do not decode");
@@ -403,11 +418,33 @@ static void attempt_refill(struct extent_writer *writer)
             writer->filling = NULL;
         }
     }
-    writer->earlier = NULL;
-    batch_drop(writer, earlier);
 }
 
-/* A new id on other disks. The batch that keeps the data outlives the geometry it was made for. */
+/* All data so far are in `earlier`: encode them again in whatever code the new place gives. */
+static void attempt_refill(struct extent_writer *writer)
+{
+    writer->filled = 0;
+    while (writer->state == EXTENT_FILLING && !list_empty(&writer->earlier)) {
+        struct write_batch *batch = container_of(writer->earlier.next, struct write_batch, node);
+        refill_from(writer, batch);
+        batch_drop(writer, batch);
+    }
+    earlier_drop(writer);
+    ASSERT(writer->state != EXTENT_FILLING || writer->filled == writer->earlier_filled);
+}
+
+static enum errc failure_code(const struct extent_writer *writer)
+{
+    for (unsigned i = 0; i < shard_count(writer); i++) {
+        const struct shard_writer *s = &writer->shards[i];
+        if (s->state == SHARD_FAILED && s->status != ERRC_NO_SPACE) {
+            return ERRC_UNAVAILABLE;
+        }
+    }
+    return ERRC_NO_SPACE;
+}
+
+/* A new id on other disks. The batches that keep the data outlive the geometry they were made for. */
 static void attempt_again(struct extent_writer *writer)
 {
     for (unsigned i = 0; i < shard_count(writer); i++) {
@@ -416,12 +453,18 @@ static void attempt_again(struct extent_writer *writer)
         }
     }
     attempt_free_shards(writer);
-    struct list *first = list_pop(&writer->batches);
-    ASSERT(first != NULL);
-    ASSERT(list_empty(&writer->batches));
-    writer->earlier = container_of(first, struct write_batch, node);
+    if (writer->budget_held) { /* measured for the code of this attempt */
+        writer->budget_held = false;
+        writer->params.window->used_bytes -= writer->budget_wait.bytes;
+        data_budget_give(&writer->store->write_budget, writer->budget_wait.bytes);
+    }
+    writer->all_full = failure_code(writer) == ERRC_NO_SPACE;
     writer->earlier_geometry = writer->geometry;
-    writer->earlier->geometry = &writer->earlier_geometry;
+    writer->earlier_filled = writer->filled;
+    list_move_all(&writer->earlier, &writer->batches);
+    list_for_each(node, &writer->earlier) {
+        container_of(node, struct write_batch, node)->geometry = &writer->earlier_geometry;
+    }
     writer->filling = NULL;
     writer_name(writer);
 }
@@ -444,17 +487,6 @@ static unsigned shards_in(const struct extent_writer *writer, enum shard_state s
         count += writer->shards[i].state == state;
     }
     return count;
-}
-
-static enum errc failure_code(const struct extent_writer *writer)
-{
-    for (unsigned i = 0; i < shard_count(writer); i++) {
-        const struct shard_writer *s = &writer->shards[i];
-        if (s->state == SHARD_FAILED && s->status != ERRC_NO_SPACE) {
-            return ERRC_UNAVAILABLE;
-        }
-    }
-    return ERRC_NO_SPACE;
 }
 
 /* Sends to one shard whatever it is ready for. */
@@ -506,14 +538,11 @@ static bool writer_viable(struct extent_writer *writer)
     if (shard_count(writer) - shards_in(writer, SHARD_FAILED) >= shards_needed(writer)) {
         return true;
     }
-    if (!writer->keeps_data || writer->filled < writer->params.bytes || writer->attempts >= ATTEMPTS_MAX) {
-        /* A part that is still on its way cannot be placed again: its stream fails at once. */
-        if (writer->attempts >= ATTEMPTS_MAX || !writer->keeps_data) {
-            writer_fail(writer, failure_code(writer), "too few disks took their shards");
-        }
+    if (writer->attempts >= ATTEMPTS_MAX || writer->dropped) {
+        writer_fail(writer, failure_code(writer), "too few disks took their shards");
         return false;
     }
-    if (list_empty(&writer->calls)) {
+    if (list_empty(&writer->calls) && !writer->waits_for_budget) { /* either comes back here when it ends */
         attempt_again(writer);
         return writer->state == EXTENT_FILLING;
     }
@@ -525,10 +554,10 @@ static void writer_step(struct extent_writer *writer)
     if (writer->state != EXTENT_FILLING && writer->state != EXTENT_STORING) {
         return;
     }
-    if (writer->earlier == NULL && !writer_viable(writer)) {
+    if (list_empty(&writer->earlier) && !writer_viable(writer)) {
         return;
     }
-    if (writer->earlier != NULL) {
+    if (!list_empty(&writer->earlier)) {
         attempt_refill(writer);
     }
     if (writer->state == EXTENT_FAILED) {
@@ -558,6 +587,7 @@ struct extent_writer *extent_writer_new(struct data_store *store, const struct e
     writer->params = *params;
     list_init(&writer->calls);
     list_init(&writer->batches);
+    list_init(&writer->earlier);
     writer_name(writer);
     return writer;
 }
@@ -678,10 +708,7 @@ void extent_writer_end(struct extent_writer *writer, bool discard)
     if (writer->waits_for_budget && data_budget_cancel(&writer->store->write_budget, &writer->budget_wait)) {
         writer->waits_for_budget = false;
     }
-    if (writer->earlier != NULL) {
-        batch_drop(writer, writer->earlier);
-        writer->earlier = NULL;
-    }
+    earlier_drop(writer);
     while (!list_empty(&writer->batches)) {
         /* Calls under way hold references of their own to the buffers. */
         batch_drop(writer, container_of(writer->batches.next, struct write_batch, node));

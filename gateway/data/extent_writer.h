@@ -2,7 +2,7 @@
  * extent_writer - makes one extent durable on the disks of one placement group.
  *
  *   NAMING -> FILLING -> STORING -> DONE          any -> FAILED
- *             ^------------ again: new id, other disks, while all its data are still in memory
+ *             ^------------ again: new id, other disks, while every batch so far is still in memory
  *
  * Small shards go by one SHARD_PUT each; large ones are opened at once and written batch by batch. A shard whose
  * disk fails is left out; the extent is done when at least k+1 shards (k for codes without parity) are durable.

@@ -2,6 +2,7 @@
  * object_stream_test - what object_writer makes durable, object_reader gives back, whatever is lost in between.
  * Method: fakes of node and metadata service on virtual time (tests/lib/data_world.h); every byte compared.
  */
+#include "common/base/mem.h"
 #include "tests/lib/data_world.h"
 
 #include <setjmp.h>
@@ -296,7 +297,25 @@ static void two_failures_place_buffered_data_elsewhere(void **state)
     check_read(0, 400000, 11);
     data_world_close(&world);
 
-    /* A long stream is past that: it fails, and leaves nothing. */
+    /* A long stream whose first batch no shard has taken for good, at each call that may fail. */
+    for (unsigned after = 0; after < 2; after++) {
+        data_world_open(&world, 6, &config);
+        world.node.disks[1].fail = ERRC_IO;
+        world.node.disks[1].fail_after = after;
+        world.node.disks[4].fail = ERRC_IO;
+        world.node.disks[4].fail_after = after;
+        world_write(&world, 4, 2, 30000000, 11, &object);
+        assert_int_equal(object.status, ERRC_OK);
+        assert_int_equal(object.extents[0].extent.code.k, 2);
+        assert_int_equal(object.extents[0].extent.missing, 0);
+        world.node.disks[1].fail = world.node.disks[4].fail = ERRC_OK;
+        assert_int_equal(fake_node_shards(&world.node), 4 * object.extent_count);
+        assert_int_equal(fake_node_open_shards(&world.node), 2 * after); /* on disks that failed the abort, too */
+        check_read(0, 30000000, 11);
+        data_world_close(&world);
+    }
+
+    /* One that is past that fails, and leaves nothing. */
     data_world_open(&world, 6, &config);
     world.node.disks[1].fail = ERRC_IO;
     world.node.disks[1].fail_after = 4;
@@ -307,6 +326,76 @@ static void two_failures_place_buffered_data_elsewhere(void **state)
     world.node.disks[1].fail = world.node.disks[4].fail = ERRC_OK;
     assert_int_equal(fake_node_shards(&world.node), 0);
     data_world_close(&world);
+}
+
+/* A prefix of any length is pushed when the disks fail: in the middle of a cell, a stripe, a batch. */
+static void what_was_pushed_so_far_is_placed_again(void **state)
+{
+    (void)state;
+    struct data_config config = small_config();
+    for (uint64_t prefix = 1; prefix < 4500000; prefix = prefix * 2 + prefix / 3 + 17) {
+        struct world_writer w;
+        data_world_open(&world, 6, &config);
+        world.node.disks[0].fail = world.node.disks[5].fail = ERRC_IO;
+        world_writer_open(&w, &world, 4, 2, 5000000, 12, &object);
+        uint8_t *bytes = mem_alloc(prefix);
+        for (uint64_t i = 0; i < prefix; i++) {
+            bytes[i] = world_byte(12, i);
+        }
+        w.pushed = object_writer_push(w.writer, slice_of(bytes, prefix));
+        mem_free(bytes);
+        (void)turn_env_drain(&world.env); /* the opening of shards 0 and 5 fails, and the rest is placed again */
+        world_writer_pump(&w);
+        assert_true(turn_env_run(&world.env, world_writer_finished, &w, 60000));
+        assert_int_equal(object.status, ERRC_OK);
+        assert_int_equal(object.extents[0].extent.code.k, 2);
+        object_writer_keep(w.writer);
+        world.node.disks[0].fail = world.node.disks[5].fail = ERRC_OK;
+        (void)turn_env_drain(&world.env);
+        check_read(0, 5000000, 12);
+        data_world_close(&world);
+    }
+}
+
+/* Several streams share little memory while disks fail at any of their calls: each is whole, or an error and nothing. */
+static void placing_again_keeps_the_budget(void **state)
+{
+    (void)state;
+    unsigned whole = 0;
+    for (unsigned round = 0; round < 48; round++) {
+        struct data_config config = small_config();
+        struct world_writer w[3];
+        struct written results[3];
+        config.write_budget_bytes = 9u << 20;
+        data_world_open(&world, 6, &config);
+        world.node.disks[round % 6].fail = ERRC_IO;
+        world.node.disks[round % 6].fail_after = round / 6;
+        world.node.disks[(round + 2) % 6].fail = ERRC_UNAVAILABLE;
+        world.node.disks[(round + 2) % 6].fail_after = round % 5;
+        for (unsigned i = 0; i < 3; i++) {
+            world_writer_open(&w[i], &world, 4, 2, 1500000 + 2000003 * i, 20 + i, &results[i]);
+            world_writer_pump(&w[i]);
+        }
+        for (unsigned i = 0; i < 3; i++) {
+            assert_true(turn_env_run(&world.env, world_writer_finished, &w[i], 60000));
+        }
+        world.node.disks[round % 6].fail = world.node.disks[(round + 2) % 6].fail = ERRC_OK;
+        for (unsigned i = 0; i < 3; i++) {
+            object = results[i];
+            if (object.status == ERRC_OK) {
+                object_writer_keep(w[i].writer);
+                (void)turn_env_drain(&world.env);
+                check_read(0, w[i].length, 20 + i);
+                whole++;
+            } else {
+                assert_int_equal(object.status, ERRC_UNAVAILABLE);
+                object_writer_discard(w[i].writer);
+            }
+        }
+        data_world_close(&world);
+    }
+    assert_true(whole > 48); /* of 144 */
+    print_message("%u of 144 streams whole\n", whole);
 }
 
 static void all_disks_full_is_no_space(void **state)
@@ -540,6 +629,8 @@ int main(void)
         cmocka_unit_test(disks_that_are_out_are_avoided_by_a_smaller_code),
         cmocka_unit_test(a_disk_that_fails_midway_is_left_out_or_avoided),
         cmocka_unit_test(two_failures_place_buffered_data_elsewhere),
+        cmocka_unit_test(what_was_pushed_so_far_is_placed_again),
+        cmocka_unit_test(placing_again_keeps_the_budget),
         cmocka_unit_test(all_disks_full_is_no_space),
         cmocka_unit_test(a_hung_disk_is_given_up_by_a_write),
         cmocka_unit_test(a_disk_that_is_gone_is_given_up_soon),
