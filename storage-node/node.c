@@ -374,13 +374,9 @@ static const struct rpc_channel_vt channel_vt = { .call = channel_call };
 
 static void disk_watch(struct node_disk *disk)
 {
-    uint64_t now = env_now_ns(disk->env);
-    uint64_t hang_ns = disk->options.hang_ms * 1000000ull;
-    uint64_t log_ns = atomic_load(&disk->log_busy_ns);
-    uint64_t data_ns = atomic_load(&disk->data_busy_ns);
-    if ((log_ns != 0 && now > log_ns + hang_ns) || (data_ns != 0 && now > data_ns + hang_ns)) {
+    if (watch_hangs(&disk->watch, disk->options.hang_ms * 1000000ull)) {
         struct error e = ERROR_INIT;
-        (void)error_set(&e, ERRC_TIMEOUT, "a write takes longer than %llu ms",
+        (void)error_set(&e, ERRC_TIMEOUT, "a call of the disk takes longer than %llu ms",
                         (unsigned long long)disk->options.hang_ms);
         disk_fence(disk, &e, "hang");
     }

@@ -29,7 +29,7 @@ struct node_disk_options {       /* a zero means the default */
     uint64_t queue_bytes_max;    /* 64 MiB waiting writes, and as much of waiting reads; above: LIMIT */
     size_t index_cache_bytes;    /* 16 MiB block cache of the index */
     size_t index_memtable_bytes; /* 4 MiB */
-    uint64_t hang_ms;            /* 30,000: a write that takes longer fences the disk */
+    uint64_t hang_ms;            /* 30,000: a call of the disk or its index that takes longer fences it */
     bool buffered_only;          /* never O_DIRECT, even where the probe says that it works */
 };
 

@@ -99,7 +99,7 @@ static void care_drop_dead(struct node_disk *disk)
         }
         struct error e = ERROR_INIT;
         if (segment->kind == SEGMENT_LOG && !flushed) {
-            if (disk_fault(disk, disk->kv->vt->flush(disk->kv, &e), &e, FAULT_INDEX) != ERRC_OK) {
+            if (disk_flush_index(disk, &e) != ERRC_OK) {
                 return;
             }
             flushed = true;

@@ -209,10 +209,8 @@ static enum errc write_cells(struct open_shard *open, const struct rpc_call *cal
         }
     }
     struct env *env = open->disk->env;
-    atomic_store(&open->disk->data_busy_ns, env_now_ns(env));
     enum errc rc = env->vt->pwritev(env, direct ? open->segment->direct : open->segment->file, iov, count,
                                     offset, e);
-    atomic_store(&open->disk->data_busy_ns, 0);
     buffer_unref(tail);
     return rc;
 }
@@ -308,9 +306,7 @@ static void data_commit_all(struct node_disk *disk, struct node_op *commits)
         struct node_op *op = commits;
         struct segment *segment = op->open->segment;
         struct error e = ERROR_INIT;
-        atomic_store(&disk->data_busy_ns, env_now_ns(disk->env));
         enum errc rc = disk->env->vt->fdatasync(disk->env, segment->file, &e);
-        atomic_store(&disk->data_busy_ns, 0);
         atomic_fetch_add(&disk->fsync_count, 1);
         if (rc != ERRC_OK) {
             rc = ERRC_IO;

@@ -58,7 +58,8 @@ struct node_disk *disk_create(struct node *node, const struct node_config *confi
 {
     struct node_disk *disk = mem_zalloc(sizeof(*disk));
     disk->node = node;
-    disk->env = config->env;
+    watch_init(&disk->watch, config->env);
+    disk->env = &disk->watch.env;
     disk->kv_factory = config->kv_factory;
     disk->cluster = config->cluster;
     disk->id = disk_config->id;
@@ -149,6 +150,14 @@ enum errc disk_fault(struct node_disk *disk, enum errc rc, const struct error *c
         disk_fence(disk, cause, what);
     }
     return rc;
+}
+
+enum errc disk_flush_index(struct node_disk *disk, struct error *e)
+{
+    unsigned call = watch_begin(&disk->watch);
+    enum errc rc = disk->kv->vt->flush(disk->kv, e);
+    watch_end(&disk->watch, call);
+    return disk_fault(disk, rc, e, FAULT_INDEX);
 }
 
 void disk_set_full(struct node_disk *disk, bool full)

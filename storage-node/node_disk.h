@@ -21,6 +21,7 @@
 #include "storage-node/node_index.h"
 #include "storage-node/node_record.h"
 #include "storage-node/node_segment.h"
+#include "storage-node/node_watch.h"
 #include "storage-node/superblock.h"
 
 #include <stdatomic.h>
@@ -141,7 +142,8 @@ struct care_state {                    /* care executor */
 
 struct node_disk {
     struct node *node;
-    struct env *env;
+    struct watch watch;
+    struct env *env;                   /* that of `watch` */
     struct kv_factory *kv_factory;
     struct cluster_id cluster;
     struct disk_id id;
@@ -165,7 +167,6 @@ struct node_disk {
     atomic_uint_fast64_t total_bytes, free_bytes;
     atomic_uint_fast64_t shard_count;
     atomic_uint_fast64_t fsync_count;
-    atomic_uint_fast64_t log_busy_ns, data_busy_ns; /* start of the call in progress; 0: none */
     atomic_uint_fast64_t scrub_pass_wall_ms;
     atomic_uint_fast64_t damage_count;
 
@@ -191,6 +192,7 @@ enum errc disk_refusal(const struct node_disk *disk, struct error *e);
 /* Fences: the disk is at fault. Only the first reason counts. Any thread. */
 #define FAULT_INDEX "index" /* `what` of failures of the index */
 void disk_fence(struct node_disk *disk, const struct error *cause, const char *what);
+MUST_CHECK enum errc disk_flush_index(struct node_disk *disk, struct error *e); /* fences on failure */
 /* Has the next start rebuild the index from the log; durable on OK. */
 enum errc disk_condemn_index(struct node_disk *disk, struct error *e);
 /* Fences on what a failed file or index call says, except NO_SPACE. Returns rc. */

@@ -116,7 +116,9 @@ enum errc index_get(struct node_disk *disk, const struct shard_name *name, bool 
 {
     struct index_key key = index_key_shard(name);
     enc_reset(memory);
+    unsigned call = cached_only ? WATCH_CALLS : watch_begin(&disk->watch);
     enum errc rc = disk->kv->vt->get(disk->kv, index_key_slice(&key), cached_only, memory, e);
+    watch_end(&disk->watch, call);
     if (rc != ERRC_OK) {
         return rc;
     }
@@ -156,7 +158,9 @@ enum errc log_index_commit(struct node_disk *disk, struct error *e)
     enc_reset(&log->value2);
     index_position_encode(&log->value2, &log->position);
     disk->kv->vt->batch_put(log->batch, index_key_slice(&key), enc_slice(&log->value2));
+    unsigned call = watch_begin(&disk->watch);
     enum errc rc = disk->kv->vt->write(disk->kv, log->batch, e);
+    watch_end(&disk->watch, call);
     disk->kv->vt->batch_clear(log->batch);
     /* No room either is a fault: the frame is durable and counted, and a later batch would step over what this one
      * lost. Out of service, the next start replays the frame. */
@@ -499,7 +503,6 @@ static void frame_put_header(struct node_disk *disk, uint16_t flags, uint64_t us
 static enum errc log_sync(struct node_disk *disk, struct segment *segment, const struct iovec *iov,
                           unsigned count, struct error *e)
 {
-    atomic_store(&disk->log_busy_ns, env_now_ns(disk->env));
     enum errc rc = disk->env->vt->pwritev(disk->env, segment->file, iov, count, segment->end, e);
     if (rc == ERRC_OK) {
         rc = disk->env->vt->fdatasync(disk->env, segment->file, e);
@@ -508,7 +511,6 @@ static enum errc log_sync(struct node_disk *disk, struct segment *segment, const
             rc = ERRC_IO; /* pages may be lost: what a failed sync leaves cannot be trusted */
         }
     }
-    atomic_store(&disk->log_busy_ns, 0);
     return disk_fault(disk, rc, e, "log");
 }
 

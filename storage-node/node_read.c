@@ -327,6 +327,7 @@ static enum errc list_names(struct node_op *op, struct error *e)
     struct node_shard_list_reply reply = { .count = 0 };
     struct enc names = ENC_INIT;
     struct kv_iterator *it = vt->iterate(op->disk->kv, index_key_slice(&from), index_key_slice(&end));
+    unsigned call = watch_begin(&op->disk->watch); /* a page of names, at most LIST_LIMIT_MAX */
     vt->iterator_seek(it, index_key_slice(&from));
     for (; vt->iterator_valid(it) && reply.count < limit; vt->iterator_next(it)) {
         struct slice key = vt->iterator_key(it);
@@ -338,6 +339,7 @@ static enum errc list_names(struct node_op *op, struct error *e)
     reply.more = vt->iterator_valid(it);
     enum errc rc = reply.more ? ERRC_OK : vt->iterator_error(it, e);
     vt->iterator_destroy(it);
+    watch_end(&op->disk->watch, call);
     if (rc == ERRC_OK) {
         reply.names = enc_slice(&names);
         node_shard_list_reply_encode(&op->call->reply, &reply);

@@ -496,6 +496,18 @@ static enum errc replay_log(struct node_disk *disk, struct error *e)
 
 /* ---- ranges of data segments that belong to no shard: uploads that were cut short, holes not yet punched ---- */
 
+/* To the first key, or with NULL to the next. */
+static void gaps_move(struct node_disk *disk, struct kv_iterator *it, const struct index_key *first)
+{
+    unsigned call = watch_begin(&disk->watch);
+    if (first != NULL) {
+        disk->kv->vt->iterator_seek(it, index_key_slice(first));
+    } else {
+        disk->kv->vt->iterator_next(it);
+    }
+    watch_end(&disk->watch, call);
+}
+
 static void gaps_punch(struct node_disk *disk, void *data)
 {
     struct segment *segment = data;
@@ -504,7 +516,7 @@ static void gaps_punch(struct node_disk *disk, void *data)
     const struct kv_vt *vt = disk->kv->vt;
     struct kv_iterator *it = vt->iterate(disk->kv, index_key_slice(&first), index_key_slice(&end));
     uint64_t at = SEGMENT_HEADER_BYTES;
-    for (vt->iterator_seek(it, index_key_slice(&first)); vt->iterator_valid(it); vt->iterator_next(it)) {
+    for (gaps_move(disk, it, &first); vt->iterator_valid(it); gaps_move(disk, it, NULL)) {
         struct slice key = vt->iterator_key(it);
         struct slice value = vt->iterator_value(it);
         if (key.len != 17 || value.len < 8) {

@@ -53,11 +53,13 @@ static bool scrub_next(struct node_disk *disk, struct shard_name *ret, enum errc
     const struct kv_vt *vt = disk->kv->vt;
     struct index_key from = index_key_shard(&disk->care.scrub.next);
     struct index_key end = index_key_end('x');
+    unsigned call = watch_begin(&disk->watch);
     struct kv_iterator *it = vt->iterate(disk->kv, index_key_slice(&from), index_key_slice(&end));
     vt->iterator_seek(it, index_key_slice(&from));
     bool found = vt->iterator_valid(it) && shard_name_from_key(vt->iterator_key(it), ret);
     *ret_rc = found ? ERRC_OK : vt->iterator_error(it, e);
     vt->iterator_destroy(it);
+    watch_end(&disk->watch, call);
     return found;
 }
 

@@ -4,6 +4,7 @@
 #include "common/base/mem.h"
 
 #include <string.h>
+#include <time.h>
 
 struct env_file {
     struct env_file *inner;
@@ -32,6 +33,13 @@ static enum errc fault_hit(struct env *env, enum fault_kind kind, bool counted, 
         return ERRC_OK;
     }
     atomic_fetch_add(&fault->failed, 1);
+    if (atomic_load(&fault->hangs)) {
+        while (atomic_load(&fault->kind) == (int)kind) {
+            struct timespec pause = { .tv_nsec = 1000000 };
+            (void)nanosleep(&pause, NULL);
+        }
+        return ERRC_OK;
+    }
     return error_set(e, (enum errc)atomic_load(&fault->code), "injected failure of call %llu of kind %d",
                      (unsigned long long)count, (int)kind);
 }
@@ -263,6 +271,18 @@ void env_fault_arm(struct env_fault *fault, enum fault_kind kind, uint64_t at, b
     atomic_store(&fault->sticky, sticky);
     atomic_store(&fault->code, (int)code);
     atomic_store(&fault->failed, 0);
+    atomic_store(&fault->hangs, false);
+    atomic_store(&fault->kind, (int)kind);
+}
+
+void env_fault_hang(struct env_fault *fault, enum fault_kind kind, uint64_t at)
+{
+    atomic_store(&fault->kind, -1);
+    atomic_store(&fault->counts[kind], 0);
+    atomic_store(&fault->at, at);
+    atomic_store(&fault->sticky, true);
+    atomic_store(&fault->failed, 0);
+    atomic_store(&fault->hangs, true);
     atomic_store(&fault->kind, (int)kind);
 }
 

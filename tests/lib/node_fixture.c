@@ -34,16 +34,17 @@ void node_fixture_init(struct node_fixture *f, const char *parent, struct env *e
     ASSERT(written == ERRC_OK);
     f->options = (struct node_disk_options){ .segment_bytes = 1u << 20 };
     f->home = f->env->vt->executor_create(f->env, "home", 1);
+    f->kv_factory = kv_factory_rocksdb();
     f->client.home = f->home;
     f->client.wait = node_client_wait_thread;
 }
 
-enum disk_state node_fixture_start(struct node_fixture *f)
+void node_fixture_begin(struct node_fixture *f)
 {
     struct node_disk_config disk = { .id = f->client.disk, .path = f->dir, .options = f->options };
     struct node_config config = {
         .env = f->env,
-        .kv_factory = kv_factory_rocksdb(),
+        .kv_factory = f->kv_factory,
         .home = f->home,
         .cluster = f->client.cluster,
         .callbacks = node_client_callbacks(&f->client),
@@ -54,6 +55,11 @@ enum disk_state node_fixture_start(struct node_fixture *f)
     struct error e = ERROR_INIT;
     enum errc rc = node_open(&config, &f->client.node, &e);
     ASSERT(rc == ERRC_OK);
+}
+
+enum disk_state node_fixture_start(struct node_fixture *f)
+{
+    node_fixture_begin(f);
     return node_client_wait_state(&f->client);
 }
 

@@ -13,10 +13,12 @@ struct node_fixture {
     struct executor *home;
     struct node_client client;
     struct node_disk_options options;
+    struct kv_factory *kv_factory; /* RocksDB's unless set before the start */
 };
 
 /* Makes and formats the folder under `parent`; starts nothing. env NULL: the machine's. */
 void node_fixture_init(struct node_fixture *f, const char *parent, struct env *env);
+void node_fixture_begin(struct node_fixture *f); /* starts the node; does not wait for the disk */
 /* Starts the node and waits for the disk; returns its state. */
 enum disk_state node_fixture_start(struct node_fixture *f);
 void node_fixture_stop(struct node_fixture *f);
