@@ -79,7 +79,7 @@ MUST_CHECK enum errc node_disk_remove(struct node *node, struct disk_id disk);
 enum disk_state node_disk_state(struct node *node, struct disk_id disk);
 
 /* Starts (or goes on with) scrubbing: every shard is read and checked, again and again, at about
- * `bytes_per_second`; 0 stops. NOT_FOUND if the disk is not here. */
+ * `bytes_per_second`; 0 stops. A disk that is not open yet begins when it is. NOT_FOUND if the disk is not here. */
 MUST_CHECK enum errc node_scrub_start(struct node *node, struct disk_id disk, uint64_t bytes_per_second);
 
 /* Ends what is under way, closes all disks and frees the node; then calls done(data) on home. No call may be

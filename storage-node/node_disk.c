@@ -284,6 +284,7 @@ static void disk_open_run(struct node_disk *disk, void *data)
         bool full = disk_free_bytes(disk, false) == 0;
         int expected = DISK_ABSENT;
         if (atomic_compare_exchange_strong(&disk->state, &expected, full ? DISK_FULL : DISK_ONLINE)) {
+            scrub_opened(disk);
             node_tell_state(disk, full ? DISK_FULL : DISK_ONLINE, full ? "the reserve is reached" : "");
         }
     }

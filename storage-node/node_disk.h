@@ -253,5 +253,6 @@ void compact_tick(struct node_disk *disk);
 
 /* node_scrub.c: care executor */
 void scrub_set(struct node_disk *disk, uint64_t bytes_per_second);
+void scrub_opened(struct node_disk *disk);                  /* it has come into service. Any thread */
 
 #endif

@@ -133,6 +133,20 @@ static void scrub_tick(struct task *task)
                 delay_ms < STEP_DELAY_MS_MAX ? delay_ms : STEP_DELAY_MS_MAX);
 }
 
+/* Care executor; also when the disk has come into service, later than it was told to scrub. */
+static void scrub_begin(struct node_disk *disk, void *data)
+{
+    (void)data;
+    struct care_state *care = &disk->care;
+    if (care->scrub_bytes_per_second > 0 && !care->scrub_running && disk_readable(disk)) {
+        care->scrub_running = true;
+        atomic_fetch_add(&disk->pending, 1);
+        care->scrub_timer.task.run = scrub_tick;
+        care->scrub_timer.executor = disk->care_executor;
+        timer_start(disk->care_executor, &care->scrub_timer, 0);
+    }
+}
+
 static void scrub_set_run(struct node_disk *disk, void *data)
 {
     struct care_state *care = &disk->care;
@@ -147,13 +161,12 @@ static void scrub_set_run(struct node_disk *disk, void *data)
         }
         atomic_fetch_sub(&disk->pending, 1);
     }
-    if (care->scrub_bytes_per_second > 0 && !care->scrub_running && disk_readable(disk)) {
-        care->scrub_running = true;
-        atomic_fetch_add(&disk->pending, 1);
-        care->scrub_timer.task.run = scrub_tick;
-        care->scrub_timer.executor = disk->care_executor;
-        timer_start(disk->care_executor, &care->scrub_timer, 0);
-    }
+    scrub_begin(disk, NULL);
+}
+
+void scrub_opened(struct node_disk *disk)
+{
+    disk_post(disk, disk->care_executor, scrub_begin, NULL);
 }
 
 void scrub_set(struct node_disk *disk, uint64_t bytes_per_second)

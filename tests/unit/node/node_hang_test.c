@@ -1,5 +1,6 @@
 /*
- * Goal: a disk that hangs is noticed whatever it hangs in, file or index; one that is merely slow is not fenced.
+ * Goal: a disk that hangs is noticed whatever it hangs in, file or index; one that is merely slow is not fenced; one that
+ * comes into service late is scrubbed.
  */
 #include "common/base/kv.h"
 #include "tests/lib/env_fault.h"
@@ -241,6 +242,31 @@ static void a_long_operation_is_no_hang(void **state)
     node_fixture_done(&h.f);
 }
 
+static void a_disk_that_opens_late_is_scrubbed(void **state)
+{
+    (void)state;
+    struct hang h = { .work = work_nothing };
+    hang_init(&h);
+    assert_int_equal(node_fixture_start(&h.f), DISK_ONLINE);
+    struct test_shard shard = shard_of(1);
+    assert_int_equal(node_client_put(&h.f.client, &shard), ERRC_OK);
+    node_fixture_stop(&h.f);
+    env_fault_hang(&h.fault, FAULT_SPACE, 1);
+    node_fixture_begin(&h.f);
+    for (unsigned i = 0; i < WAIT_MS && atomic_load(&h.fault.failed) == 0; i++) {
+        pause_ms(1);
+    }
+    assert_int_equal(node_scrub_start(h.f.client.node, h.f.client.disk, 100u << 20), ERRC_OK);
+    pause_ms(20); /* its executor has taken note, and found the disk not open */
+    env_fault_disarm(&h.fault);
+    assert_int_equal(node_client_wait_state(&h.f.client), DISK_ONLINE);
+    for (unsigned i = 0; i < WAIT_MS && node_client_status(&h.f.client).scrub_age_ms == UINT64_MAX; i++) {
+        pause_ms(1);
+    }
+    assert_true(node_client_status(&h.f.client).scrub_age_ms != UINT64_MAX); /* a pass has ended */
+    node_fixture_done(&h.f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -248,6 +274,7 @@ int main(void)
         cmocka_unit_test(a_hang_in_the_index_fences),
         cmocka_unit_test(a_hang_in_a_flush_of_the_index_fences),
         cmocka_unit_test(a_long_operation_is_no_hang),
+        cmocka_unit_test(a_disk_that_opens_late_is_scrubbed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
