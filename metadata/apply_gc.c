@@ -2,7 +2,8 @@
  * The gc queue: what deletes leave behind, in steps that no command or batch exceeds.
  *
  * Deleting a version or a part never walks more than DROP_REFS_AT_ONCE references: beyond, it leaves one
- * item of a kind that META_CMD_GC_EXPAND works off, EXPAND_PARTS_MAX manifests or about EXPAND_REFS_MAX
+ * item of a kind that META_CMD_GC_EXPAND works off (once no read can need it: a version that does not fit
+ * one object reply keeps its body and all that this names until then), EXPAND_PARTS_MAX manifests or about EXPAND_REFS_MAX
  * references in a step. Extents that lose their last reference become items of kind GC_EXTENT, which carry
  * the log index of the step and leave the queue by META_CMD_GC_DONE when their shards are freed.
  */
@@ -32,21 +33,15 @@ void gc_add(struct apply *a, struct gc_record *record)
     }
 }
 
-enum errc gc_drop_body(struct apply *a, const struct body_record *body)
+bool gc_body_outlives(const struct body_record *body)
 {
-    if (body->data_kind == META_DATA_PARTS) {
-        struct gc_record item = { .kind = GC_LIST, .bucket = a->bucket->bucket.id, .part_count = body->part_count };
-        memcpy(item.id, body->upload_id, sizeof(item.id));
-        gc_add(a, &item);
-        return ERRC_OK;
-    }
-    if (body->ref_count > DROP_REFS_AT_ONCE) {
-        struct gc_record item = { .kind = GC_REFS, .ref_count = body->ref_count, .refs = body->refs };
-        gc_add(a, &item);
-        return ERRC_OK;
-    }
-    struct dec refs = dec_of(body->refs);
-    return extent_drop(a, &refs, body->ref_count);
+    return body->data_kind == META_DATA_PARTS || body->ref_count > READ_EXTENTS_MAX;
+}
+
+void gc_leave_body(struct apply *a, struct slice object_key, uint64_t seq)
+{
+    struct gc_record item = { .kind = GC_BODY, .bucket = a->bucket->bucket.id, .key = object_key, .seq = seq };
+    gc_add(a, &item);
 }
 
 static enum errc manifest_drop(struct apply *a, const uint8_t part_id[16], struct enc *value, uint32_t *refs_dropped)
@@ -283,6 +278,41 @@ static enum errc expand_bucket(struct apply *a, struct step *step)
     return rc == ERRC_OK ? step_end(a, step, done, NULL) : rc;
 }
 
+/* The body goes; the item goes on with what it named. */
+static enum errc expand_body(struct apply *a, struct step *step)
+{
+    struct key key;
+    struct body_record body;
+    struct gc_record rest = { .index = step->item.index, .bucket = step->item.bucket };
+    struct enc *value = machine_scratch(a->m);
+    if (step->item.key.len > KEY_BYTES_MAX) {
+        return record_error(a->e, ERRC_CORRUPT, "a gc item: its key");
+    }
+    key_version(&key, TABLE_BODY, step->item.bucket, step->item.key, step->item.seq);
+    enum errc rc = apply_get(a, &key, value);
+    if (rc == ERRC_NOT_FOUND) {
+        return record_error(a->e, ERRC_CORRUPT, "a gc item: no body");
+    }
+    if (rc != ERRC_OK) {
+        return rc;
+    }
+    rc = record_body_decode(enc_slice(value), &body);
+    if (rc != ERRC_OK) {
+        return record_error(a->e, rc, "a version's body");
+    }
+    apply_delete(a, &key);
+    if (body.data_kind == META_DATA_PARTS) {
+        rest.kind = GC_LIST;
+        rest.part_count = body.part_count;
+        memcpy(rest.id, body.upload_id, sizeof(rest.id));
+    } else {
+        rest.kind = GC_REFS;
+        rest.ref_count = body.ref_count;
+        rest.refs = body.refs;
+    }
+    return step_end(a, step, false, &rest);
+}
+
 enum errc apply_gc_expand(struct apply *a, const struct meta_gc_expand *cmd)
 {
     struct key key;
@@ -314,6 +344,8 @@ enum errc apply_gc_expand(struct apply *a, const struct meta_gc_expand *cmd)
         return expand_upload(a, &step);
     case GC_BUCKET:
         return expand_bucket(a, &step);
+    case GC_BODY:
+        return expand_body(a, &step);
     default:
         apply_outcome(a, META_INVALID);
         return ERRC_OK;

@@ -79,13 +79,18 @@ static enum errc version_drop(struct apply *a, struct slice object_key, const st
     if (rc != ERRC_OK) {
         return record_error(a->e, rc, "a version's body");
     }
+    if (gc_body_outlives(&body)) {
+        gc_leave_body(a, object_key, row->seq);
+        return ERRC_OK;
+    }
     apply_delete(a, &key);
     if (body.data_kind == META_DATA_INLINE) {
         key_version(&key, TABLE_INLINE, a->bucket->bucket.id, object_key, row->seq);
         apply_delete(a, &key);
         return ERRC_OK;
     }
-    return gc_drop_body(a, &body);
+    struct dec refs = dec_of(body.refs);
+    return extent_drop(a, &refs, body.ref_count);
 }
 
 static enum errc noncurrent_get(struct apply *a, struct slice object_key, uint64_t seq, struct meta_row *ret_row)

@@ -10,6 +10,7 @@ struct audit_bucket {
     uint64_t id;
     struct bucket_counts recorded, counted;
     uint64_t bodies, live;       /* BODY rows; versions that are no delete markers */
+    uint64_t leaving;            /* GC_BODY items: bodies without a version */
     bool has_counts, named;      /* rows of BUCKET_COUNTS, BUCKET */
 };
 
@@ -35,6 +36,7 @@ struct audit {
     struct audit_list *lists;
     size_t list_count, list_capacity;
     uint64_t gc_extents, gc_extent_rows;
+    uint64_t gone_bodies, gone_leaving; /* BODY rows and GC_BODY items of buckets that are not there */
 };
 
 typedef enum errc (*audit_row)(struct audit *a, struct slice key, struct slice value, void *data);

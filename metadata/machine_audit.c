@@ -183,8 +183,7 @@ static enum errc on_body(struct audit *a, struct slice key, struct slice value, 
     if (bucket != NULL) {
         bucket->bodies++;
     } else {
-        audit_found(a, "row_orphan", "a version's body in bucket %llu, which is not there",
-                    (unsigned long long)key_bucket(key));
+        a->gone_bodies++;
     }
     return ERRC_OK;
 }
@@ -216,7 +215,10 @@ static enum errc on_gc(struct audit *a, struct slice key, struct slice value, vo
     }
     a->counted.gc_items++;
     a->gc_extents += item.kind == GC_EXTENT ? 1 : 0;
-    if (item.kind == GC_BUCKET) {
+    if (item.kind == GC_BODY) {
+        struct audit_bucket *bucket = bucket_find(a, item.bucket);
+        *(bucket != NULL ? &bucket->leaving : &a->gone_leaving) += 1;
+    } else if (item.kind == GC_BUCKET) {
         a->gone_buckets = audit_grow(a->gone_buckets, &a->gone_capacity, a->gone_count, sizeof(*a->gone_buckets));
         a->gone_buckets[a->gone_count++] = item.bucket;
     } else if (item.kind == GC_LIST && item.done % RECORD_PART_CHUNK != 0) {
@@ -295,9 +297,10 @@ static void bucket_check(struct audit *a, const struct audit_bucket *bucket)
 #define X(field) number_check(a, whose, #field, bucket->recorded.field, bucket->counted.field);
     X(objects) X(bytes) X(versions) X(uploads)
 #undef X
-    if (bucket->bodies != bucket->live) {
-        audit_found(a, "version_wrong", "%s: %llu versions that are no delete markers have %llu bodies", whose,
-                    (unsigned long long)bucket->live, (unsigned long long)bucket->bodies);
+    if (bucket->bodies != bucket->live + bucket->leaving) {
+        audit_found(a, "version_wrong", "%s: %llu versions that are no delete markers and %llu gc items have %llu bodies",
+                    whose, (unsigned long long)bucket->live, (unsigned long long)bucket->leaving,
+                    (unsigned long long)bucket->bodies);
     }
 }
 
@@ -315,6 +318,10 @@ static void state_check(struct audit *a)
     }
     for (size_t i = 0; i < a->bucket_count; i++) {
         bucket_check(a, &a->buckets[i]);
+    }
+    if (a->gone_bodies != a->gone_leaving) {
+        audit_found(a, "row_orphan", "%llu bodies of versions in buckets that are not there, gc items know of %llu",
+                    (unsigned long long)a->gone_bodies, (unsigned long long)a->gone_leaving);
     }
 }
 

@@ -26,7 +26,8 @@
 #define REQUESTS_KEPT META_REQUESTS_KEPT
 #define CLIENTS_KEPT 128
 #define COMPLETED_MAX 10000     /* completed uploads remembered */
-#define DROP_REFS_AT_ONCE 64    /* more references than that leave through the gc queue */
+#define READ_EXTENTS_MAX 32     /* in one object reply: a version of more keeps its body for those who read it */
+#define DROP_REFS_AT_ONCE 64    /* more references of a part than that leave through the gc queue */
 #define EXPAND_REFS_MAX 512     /* a step of GC_EXPAND ends when it has dropped so many; one manifest may exceed it */
 #define EXPAND_PARTS_MAX 64
 
@@ -175,7 +176,10 @@ MUST_CHECK enum errc apply_group_sweep(struct apply *a, const struct meta_group_
 
 /* ---- apply_gc.c ---- */
 void gc_add(struct apply *a, struct gc_record *record); /* sets its index */
-MUST_CHECK enum errc gc_drop_body(struct apply *a, const struct body_record *body);
+/* Whether somebody who reads the version may have to ask for more of its references, when it is deleted already. */
+bool gc_body_outlives(const struct body_record *body);
+/* The BODY row stays until the item that this leaves is worked off: when no read can need it. */
+void gc_leave_body(struct apply *a, struct slice object_key, uint64_t seq);
 MUST_CHECK enum errc gc_drop_part(struct apply *a, const struct part_record *part);
 MUST_CHECK enum errc apply_gc_done(struct apply *a, const struct meta_gc_done *cmd);
 MUST_CHECK enum errc apply_gc_expand(struct apply *a, const struct meta_gc_expand *cmd);

@@ -13,7 +13,6 @@
 #include "metadata/machine_state.h"
 
 #define READ_ATTEMPTS 16
-#define READ_EXTENTS_MAX 32     /* in one object reply */
 #define READ_ROWS_MAX 1000      /* of queues and tables in one reply, where the query gives no smaller limit */
 #define READ_BUCKETS_MAX 10000
 

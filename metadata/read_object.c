@@ -2,6 +2,7 @@
  * One version: its row, its body, and where the bytes of a range are.
  *
  * A range of a multipart version decodes the PART_LIST records that it touches and no others.
+ * META_QRY_EXTENTS finds a version that was deleted while it is read: its body outlives it (apply_gc.c).
  */
 #include "common/base/assert.h"
 #include "metadata/read.h"
@@ -10,6 +11,7 @@ struct object_read {
     struct reader *r;
     struct meta_object_reply reply;
     struct body_record body;
+    uint64_t size;        /* UINT64_MAX: the row is not known, the references end where they end */
     uint64_t first, end;  /* wanted bytes of the object */
     struct meta_data_extent extents[READ_EXTENTS_MAX];
 };
@@ -81,7 +83,7 @@ static enum errc body_read(struct object_read *o)
     struct key key;
     struct reader *r = o->r;
     key_version(&key, TABLE_BODY, o->reply.bucket.id, r->query->key, o->reply.row.seq);
-    enum errc rc = read_must(r, &key, &r->body);
+    enum errc rc = o->size == UINT64_MAX ? read_get(r, &key, &r->body) : read_must(r, &key, &r->body);
     if (rc != ERRC_OK) {
         return rc;
     }
@@ -328,7 +330,7 @@ static enum errc content_read(struct object_read *o)
     if (o->reply.row.delete_marker || (!data && !query->want_body && query->part_number == 0)) {
         return ERRC_OK;
     }
-    uint64_t size = o->reply.row.size;
+    uint64_t size = o->size;
     o->first = query->range_first;
     o->end = query->range_length < size - (o->first < size ? o->first : size) ? o->first + query->range_length : size;
     enum errc rc = body_read(o);
@@ -341,11 +343,40 @@ static enum errc content_read(struct object_read *o)
     return rc;
 }
 
+/* By bucket and sequence, which are never used again: whatever became of the row and the bucket since. */
+static bool is_of_body(const struct meta_query *query)
+{
+    return query->type == META_QRY_EXTENTS && query->bucket.len == 0 && query->part_number == 0 && query->has_version &&
+           !query->version.null_version && query->version.seq != 0;
+}
+
+static enum errc body_query(struct object_read *o)
+{
+    const struct meta_query *query = o->r->query;
+    o->size = UINT64_MAX;
+    o->reply.bucket.id = query->bucket_id;
+    o->reply.row.seq = query->version.seq;
+    o->reply.row.nonce = query->version.nonce;
+    enum errc rc = content_read(o);
+    if (rc == ERRC_NOT_FOUND) {
+        o->reply.outcome = META_NO_VERSION;
+        rc = ERRC_OK;
+    }
+    return rc;
+}
+
 enum errc read_object_query(struct reader *r)
 {
     struct object_read o;
     o.r = r;
     o.reply = (struct meta_object_reply){ .index = r->index, .extents = o.extents };
+    if (is_of_body(r->query)) {
+        enum errc rc = body_query(&o);
+        if (rc == ERRC_OK) {
+            meta_object_reply_encode(r->reply, &o.reply);
+        }
+        return rc;
+    }
     enum errc rc = read_bucket(r, &o.reply.bucket);
     if (rc == ERRC_NOT_FOUND) {
         o.reply.outcome = META_NO_BUCKET;
@@ -353,6 +384,7 @@ enum errc read_object_query(struct reader *r)
         return rc;
     } else {
         rc = version_read(&o);
+        o.size = o.reply.row.size;
         if (rc == ERRC_OK && o.reply.outcome == META_OK) {
             rc = content_read(&o);
         }

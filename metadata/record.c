@@ -338,7 +338,8 @@ enum errc record_extent_decode(struct slice value, struct extent *ret)
 
 void record_gc_encode(struct enc *enc, const struct gc_record *in)
 {
-    begin(enc);
+    enc_reset(enc);
+    enc_u8(enc, in->kind == GC_BODY ? RECORD_GC_BODY : RECORD_VERSION);
     enc_u8(enc, in->kind);
     enc_uint(enc, in->index);
     switch (in->kind) {
@@ -348,6 +349,11 @@ void record_gc_encode(struct enc *enc, const struct gc_record *in)
     case GC_REFS:
         enc_uint(enc, in->ref_count);
         enc_bytes(enc, in->refs);
+        break;
+    case GC_BODY:
+        enc_uint(enc, in->bucket);
+        enc_bytes(enc, in->key);
+        enc_uint(enc, in->seq);
         break;
     default:
         enc_raw(enc, in->id, sizeof(in->id));
@@ -360,12 +366,21 @@ void record_gc_encode(struct enc *enc, const struct gc_record *in)
 
 enum errc record_gc_decode(struct slice value, struct gc_record *ret)
 {
-    struct dec dec;
-    enum errc rc = record_walk(value, &dec);
+    struct dec dec = dec_of(value);
+    bool with_body = value.len > 0 && value.data[0] == RECORD_GC_BODY;
+    enum errc rc = ERRC_OK;
+    if (with_body) {
+        (void)dec_u8(&dec);
+    } else {
+        rc = record_walk(value, &dec);
+    }
     if (rc != ERRC_OK) {
         return rc;
     }
     *ret = (struct gc_record){ .kind = dec_u8(&dec) };
+    if ((ret->kind == GC_BODY) != with_body) {
+        return ERRC_CORRUPT;
+    }
     ret->index = dec_uint(&dec);
     switch (ret->kind) {
     case GC_EXTENT:
@@ -374,6 +389,11 @@ enum errc record_gc_decode(struct slice value, struct gc_record *ret)
     case GC_REFS:
         ret->ref_count = uint32(&dec);
         ret->refs = dec_bytes(&dec);
+        break;
+    case GC_BODY:
+        ret->bucket = dec_uint(&dec);
+        ret->key = dec_bytes(&dec);
+        ret->seq = dec_uint(&dec);
         break;
     case GC_MANIFEST:
     case GC_LIST:

@@ -14,6 +14,7 @@
 
 #define RECORD_VERSION 1
 #define RECORD_GROUP_CLASS 2 /* version of a group's record that has a class */
+#define RECORD_GC_BODY 2     /* version of a gc item of kind GC_BODY */
 #define RECORD_PART_CHUNK 128 /* part references in one PART_LIST record */
 #define RECORD_CHUNKS_MAX ((PARTS_MAX + RECORD_PART_CHUNK - 1) / RECORD_PART_CHUNK)
 
@@ -79,6 +80,7 @@ enum gc_kind {
     GC_LIST = 4,     /* drop the parts of a version, from `done` on */
     GC_UPLOAD = 5,   /* drop the rows of an upload's parts */
     GC_BUCKET = 6,   /* drop the uploads of a deleted bucket */
+    GC_BODY = 7,     /* drop the body of a deleted version, then what it names: goes on as GC_REFS or GC_LIST */
 };
 
 struct gc_record {
@@ -90,6 +92,8 @@ struct gc_record {
     uint8_t id[16]; /* part id or upload id */
     uint64_t bucket;
     uint32_t done, part_count;
+    struct slice key; /* GC_BODY: of the object; borrowed */
+    uint64_t seq;     /* and of the version */
 };
 
 struct session_record {

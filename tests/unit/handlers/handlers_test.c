@@ -813,6 +813,81 @@ static void parts_are_copied_and_uploads_aborted(void **state)
     pattern_free(bytes);
 }
 
+#define STREAM_PARTS 40u
+#define STREAM_PART_BYTES (5u << 20)
+
+/* 40 parts of 5 MiB, each a copy of the first bytes of /bucket/source: they refer to the same extents. */
+static void stream_make(void)
+{
+    char id[64], etag[64], target[256];
+    struct enc document = ENC_INIT;
+    upload_begin("long", NULL, id);
+    enc_raw(&document, "<CompleteMultipartUpload>", 25);
+    for (unsigned n = 1; n <= STREAM_PARTS; n++) {
+        char text[128];
+        part_put("long", id, n, "x-amz-copy-source: /bucket/source\n", SLICE_EMPTY, etag);
+        int len = snprintf(text, sizeof(text), "<Part><PartNumber>%u</PartNumber><ETag>%s</ETag></Part>", n, etag);
+        enc_raw(&document, text, (size_t)len);
+    }
+    enc_raw(&document, "</CompleteMultipartUpload>", 27); /* with its end */
+    (void)snprintf(target, sizeof(target), "/bucket/long?uploadId=%s", id);
+    expect("POST", target, NULL, (const char *)document.data, 200, "-40&quot;</ETag>");
+    enc_free(&document);
+}
+
+static void on_gc_stopped(void *data)
+{
+    *(bool *)data = true;
+}
+
+static bool is_true(void *data)
+{
+    return *(bool *)data;
+}
+
+/* A GET delivers the version that it began with, though the key is put and deleted meanwhile and garbage is collected. */
+static void a_download_outlives_its_version(void **state)
+{
+    (void)state;
+    struct slice bytes = pattern(STREAM_PART_BYTES, 12);
+    struct exchange x;
+    struct gc_worker_config config = { .store = &world.store, .executor = &world.env.executor.executor, .idle_ms = 50 };
+    bool stopped = false;
+    expect("PUT", "/bucket", NULL, NULL, 200, NULL);
+    put_bytes("/bucket/source", bytes);
+    stream_make();
+    struct gc_worker *gc = gc_worker_start(&config);
+    exchange_init(&x, "GET", "/bucket/long", NULL, SLICE_EMPTY);
+    exchange_sign(&x);
+    x.stops_reading = true;
+    world.handler.on_request(world.handler.data, &x.http);
+    (void)turn_env_run(&world.env, exchange_over, &x, 900);
+    assert_true(x.out.len > 0 && x.out.len < 8 * STREAM_PART_BYTES);
+    expect("PUT", "/bucket/long", NULL, "another", 200, NULL);
+    expect("DELETE", "/bucket/long", NULL, NULL, 204, NULL);
+    expect("DELETE", "/bucket/source", NULL, NULL, 204, NULL);
+    (void)turn_env_run(&world.env, exchange_over, &x, 10000);
+    assert_int_equal(gc_worker_freed(gc), 0);
+    x.stops_reading = false;
+    executor_post(x.http.executor, &x.written_task);
+    assert_true(turn_env_run(&world.env, exchange_over, &x, 60000));
+    assert_false(x.aborted);
+    assert_true(x.ended);
+    assert_int_equal(x.out.len, (size_t)STREAM_PARTS * STREAM_PART_BYTES);
+    for (unsigned n = 0; n < STREAM_PARTS; n++) {
+        assert_memory_equal(x.out.data + (size_t)n * STREAM_PART_BYTES, bytes.data, STREAM_PART_BYTES);
+    }
+    exchange_free(&x);
+    for (unsigned i = 0; i < 3; i++) { /* the next index after each step: then no read can be at the step's */
+        put_bytes("/bucket/other", slice_str("x"));
+        (void)turn_env_run(&world.env, NULL, NULL, 5000);
+    }
+    assert_true(gc_worker_freed(gc) > 0); /* nobody reads any more */
+    gc_worker_stop(gc, on_gc_stopped, &stopped);
+    assert_true(turn_env_run(&world.env, is_true, &stopped, 10000));
+    pattern_free(bytes);
+}
+
 #define WORLD_TEST(name) cmocka_unit_test_setup_teardown(name, world_open, world_close)
 
 /* A document in one chunk, with this value in its trailer. */
@@ -906,6 +981,7 @@ int main(void)
         WORLD_TEST(a_commit_that_is_not_done_frees_its_extents),
         WORLD_TEST(lost_disks_are_503_never_404),
         WORLD_TEST(a_stream_that_breaks_is_cut),
+        WORLD_TEST(a_download_outlives_its_version),
         WORLD_TEST(slow_downloads_give_way_to_others),
         WORLD_TEST(versions_stack_up),
         WORLD_TEST(requests_are_counted),

@@ -16,6 +16,7 @@
 #include "common/base/mem.h"
 #include "common/rpc/rpc_schema.h"
 #include "gateway/auth/auth_signer.h"
+#include "gateway/data/gc_worker.h"
 #include "gateway/data/object_reader.h"
 #include "gateway/handlers/handlers.h"
 #include "metadata/machine.h"

@@ -433,6 +433,8 @@ static void many_references_leave_in_steps(void **state)
     struct meta_command expand = { .type = META_CMD_GC_EXPAND };
     expand.gc_expand.seq = gc.items[0].seq;
     assert_int_equal(fixture_apply(&f, &expand).detail, 1);
+    assert_int_equal(fixture_status(&f).extents, EXTENT_REFS_MAX); /* the body went, the item goes on */
+    assert_int_equal(fixture_apply(&f, &expand).detail, 1);
     assert_int_equal(fixture_status(&f).extents, EXTENT_REFS_MAX / 2);
     assert_int_equal(fixture_apply(&f, &expand).detail, 0);
     assert_int_equal(fixture_apply(&f, &expand).outcome, META_STALE);

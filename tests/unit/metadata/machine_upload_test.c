@@ -329,8 +329,109 @@ static void large_lists_go_in_steps(void **state)
     }
     fixture_delete(&f, b, "k");
     assert_true(kv_memory_last_batch_bytes(f.kv) < 4096);
-    assert_int_equal(expand_all(&f), (MANY + 63) / 64);
+    assert_int_equal(expand_all(&f), 1 + (MANY + 63) / 64); /* the body first */
     assert_no_parts(&f);
+    fixture_close(&f);
+}
+
+#define STREAMED 70u
+
+static struct meta_result complete_streamed(struct fixture *f, const struct upload *u)
+{
+    struct meta_complete_part parts[STREAMED];
+    uint8_t digest[16];
+    memset(digest, 'a', sizeof(digest));
+    for (uint32_t i = 0; i < STREAMED; i++) {
+        parts[i] = (struct meta_complete_part){ .number = (uint16_t)(i + 1), .etag_md5 = slice_of(digest, 16) };
+    }
+    struct meta_command cmd = { .type = META_CMD_UPLOAD_COMPLETE };
+    cmd.upload_complete = (struct meta_upload_complete){
+        .bucket_id = u->bucket, .key = slice_str(u->key), .etag = slice_str("e"),
+        .size = (uint64_t)STREAMED * PART_BYTES, .part_count = STREAMED, .parts = parts,
+    };
+    memcpy(cmd.upload_complete.upload_id, u->id, 16);
+    return fixture_apply(f, &cmd);
+}
+
+/* One version of many extents, in one body. */
+static struct meta_result put_streamed(struct fixture *f, uint64_t bucket, const char *key)
+{
+    struct extent list[STREAMED];
+    struct extent_ref refs[STREAMED];
+    for (uint32_t i = 0; i < STREAMED; i++) {
+        list[i] = fixture_extent(f, PART_BYTES);
+        refs[i] = (struct extent_ref){ list[i].id, 0, PART_BYTES };
+    }
+    struct meta_command cmd = fixture_put_inline(f, bucket, slice_str(key), SLICE_EMPTY);
+    cmd.object_put.row.size = (uint64_t)STREAMED * PART_BYTES;
+    cmd.object_put.body = (struct meta_body){ .data_kind = META_DATA_EXTENTS, .ref_count = STREAMED, .refs = refs };
+    cmd.object_put.session = f->session;
+    cmd.object_put.extent_count = STREAMED;
+    cmd.object_put.extents = list;
+    return fixture_apply(f, &cmd);
+}
+
+/* Asks on and on, as one who reads the version does; whether all of it was found. */
+static bool streamed(struct fixture *f, uint64_t bucket, const char *key, struct meta_result version, uint64_t first)
+{
+    uint64_t end = (uint64_t)STREAMED * PART_BYTES;
+    while (first < end) {
+        struct meta_query query = {
+            .type = META_QRY_EXTENTS, .bucket_id = bucket, .key = slice_str(key), .has_version = true, .want_data = true,
+            .version = { .seq = version.seq, .nonce = version.nonce }, .range_first = first, .range_length = end - first,
+        };
+        struct meta_object_reply reply = fixture_get(f, &query);
+        if (reply.outcome != META_OK) {
+            assert_int_equal(reply.outcome, META_NO_VERSION);
+            return false;
+        }
+        assert_int_equal(reply.extent_count, end - first < 32 * PART_BYTES ? (end - first) / PART_BYTES : 32);
+        for (uint32_t i = 0; i < reply.extent_count; i++) {
+            assert_int_equal(reply.extents[i].object_offset, first + i * PART_BYTES);
+            assert_int_equal(reply.extents[i].length, PART_BYTES);
+        }
+        assert_int_equal(reply.extents_until, first + reply.extent_count * (uint64_t)PART_BYTES);
+        first = reply.extents_until;
+    }
+    return true;
+}
+
+/* Whoever reads a version finds all of it until the gc queue gets to it, whatever became of key and bucket. */
+static void a_version_that_is_gone_is_read_to_its_end(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_open(&f);
+    uint64_t b = fixture_bucket(&f, "bucket", META_VERSIONING_UNSET);
+    struct upload u = create(&f, b, "parts");
+    for (uint16_t n = 1; n <= STREAMED; n++) {
+        assert_int_equal(part_put(&f, &u, n, 'a', 1).outcome, META_OK);
+    }
+    struct meta_result parts = complete_streamed(&f, &u);
+    assert_int_equal(parts.outcome, META_OK);
+    struct meta_result refs = put_streamed(&f, b, "refs");
+    assert_int_equal(refs.outcome, META_OK);
+    fixture_put(&f, b, "parts", "another");
+    fixture_put(&f, b, "refs", "another");
+    assert_int_equal(fixture_status(&f).gc_items, 2);
+    fixture_audit(&f);
+    assert_true(streamed(&f, b, "parts", parts, 0));
+    assert_true(streamed(&f, b, "refs", refs, 33 * PART_BYTES));
+    fixture_delete(&f, b, "parts");
+    fixture_delete(&f, b, "refs");
+    struct meta_command cmd = { .type = META_CMD_BUCKET_DELETE };
+    cmd.bucket_delete.name = slice_str("bucket");
+    assert_int_equal(fixture_apply(&f, &cmd).outcome, META_OK);
+    fixture_audit(&f);
+    fixture_reopen(&f);
+    assert_true(streamed(&f, b, "parts", parts, 0));
+    assert_true(streamed(&f, b, "refs", refs, 0));
+    assert_true(expand_all(&f) >= 5);
+    assert_false(streamed(&f, b, "parts", parts, 32 * PART_BYTES));
+    assert_false(streamed(&f, b, "refs", refs, 32 * PART_BYTES));
+    assert_no_parts(&f);
+    assert_int_equal(table_count(&f, TABLE_BODY), 0);
+    assert_int_equal(table_count(&f, TABLE_GC), 2 * STREAMED);
     fixture_close(&f);
 }
 
@@ -438,6 +539,7 @@ int main(void)
         cmocka_unit_test(conditions_keep_the_upload),
         cmocka_unit_test(deleted_bucket_drops_uploads),
         cmocka_unit_test(large_lists_go_in_steps),
+        cmocka_unit_test(a_version_that_is_gone_is_read_to_its_end),
         cmocka_unit_test(listed),
         cmocka_unit_test(a_page_seeks_once),
     };
