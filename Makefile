@@ -8,7 +8,7 @@ SECONDS ?= 3600
 MINUTES ?= 10
 TARGET ?= all
 
-.PHONY: help install build serve cluster test unit check asan tsan fuzz clients differential durability soak chaos bench deb clean
+.PHONY: help install build serve cluster test unit check asan tsan fuzz clients differential timing durability soak chaos bench deb clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -50,6 +50,10 @@ clients: build ## real S3 clients against a server of their own
 differential: ## a million requests signed by botocore, and most of them changed, against our check of signatures
 	@tools/build.sh release sigv4_verify
 	@tests/clients/sigv4_differential.py build/release/tests/sigv4_verify 1000000
+
+timing: ## does the time of a refused signature depend on how much of it was right?
+	@tools/build.sh release auth_timing
+	@build/release/tests/auth_timing
 
 durability: build ## kill -9, lost disks, full disks, flipped bits, failed system calls: the short run
 	@tests/durability/run_durability.py
