@@ -48,8 +48,8 @@ def run(server, counter):
     equal(t.s3.make_bucket(B).status, 200, "make bucket")
     equal(t.s3.put(B, "good", t.good).status, 200, "put")
     for function in (signatures, duplicate_credentials, time_and_dates, body_lengths, wrong_digests, chunk_signatures, chunk_framing,
-                     trailers, xml_bodies, keys, paths, ranges_and_numbers, heads, framing, methods, pipelining,
-                     expect_continue, no_length, idle_connections, client_that_stops_reading, clients_that_stop_reading,
+                     trailers, xml_bodies, keys, paths, ranges_and_numbers, heads, framing, bodies_where_none_belongs, methods,
+                     pipelining, expect_continue, no_length, idle_connections, client_that_stops_reading, clients_that_stop_reading,
                      client_that_vanishes):
         counter.case("bad input: " + function.__name__.replace("_", " "), function, t)
         counter.case(f"bad input: alive after {function.__name__.replace('_', ' ')}", alive, t)
@@ -325,6 +325,31 @@ def framing(t):
             raise AssertionError(f"{extra!r}: the connection went on with {more}")
         except Broken as end:
             true("timed out" not in str(end), f"{extra!r}: the connection stays open")
+        t.s3.keep_open = False
+        t.s3.close()
+    t.absent()
+
+
+def bodies_where_none_belongs(t):
+    """In HTTP chunks: an empty one is no body, and the connection goes on; what is in one is never taken for a request."""
+    chunked = {"transfer-encoding": "chunked"}
+    get = t.signed_head("GET", f"/{B}/good", {}, EMPTY)
+    head = t.signed_head("GET", f"/{B}/good", chunked, "UNSIGNED-PAYLOAD")
+    sock = t.s3.connect()
+    sock.sendall(head + b"0\r\n\r\n" + get)
+    equal([t.s3.read_response().body for _ in range(2)], [t.good] * 2, "an empty body, and the next request")
+    t.s3.close()
+    inner = t.signed_head("DELETE", f"/{B}/good", {}, EMPTY)
+    for size in (len(inner), len(inner) + 1000000):  # all there with the head, or still to come
+        sock = t.s3.connect()
+        t.s3.keep_open = True
+        listing = t.signed_head("GET", f"/{B}", chunked, "UNSIGNED-PAYLOAD")
+        sock.sendall(listing + b"%x\r\n" % size + inner + b" " * (size - len(inner)) + b"\r\n0\r\n\r\n" + get)
+        t.refused(t.s3.read_response(), "UnexpectedContent", 400)
+        try:
+            equal(t.s3.read_response().body, t.good, "the request behind the body")
+        except Broken as end:
+            true("timed out" not in str(end), "the connection stays open")
         t.s3.keep_open = False
         t.s3.close()
     t.absent()
