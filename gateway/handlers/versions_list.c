@@ -3,7 +3,8 @@
  *
  *   (version-id-marker is "null") ASKED_NULL -> ASKED -> answered
  *
- * The null version has no sequence in its public id, so its place is looked up before the page is asked for.
+ * The null version has no sequence in its public id, so its place is looked up before the page is asked for. It may be gone
+ * by then: so what a truncated page hands out as NextVersionIdMarker names the place of every version, the null one's too.
  */
 #include "gateway/handlers/listing_rows.h"
 #include "gateway/handlers/operations.h"
@@ -15,6 +16,17 @@ struct versions_state {
     struct listing_start start;
     uint64_t marker_seq;   /* 0: after all versions of the marker */
 };
+
+/* The id that the version would have if it were not the null one: a place that stays when the version goes. */
+static struct slice place_marker(struct request *r, const struct meta_list_entry *entry)
+{
+    if (entry->is_prefix) {
+        return SLICE_EMPTY;
+    }
+    char *text = request_zalloc(r, VERSION_ID_TEXT_BYTES);
+    version_id_encode(request_cipher(r), entry->row.seq, entry->row.nonce, false, text);
+    return slice_str(text);
+}
 
 static void versions_answer(struct request *r, const struct meta_list_reply *reply)
 {
@@ -33,7 +45,7 @@ static void versions_answer(struct request *r, const struct meta_list_reply *rep
     };
     if (result.is_truncated) {
         result.next_marker = entries[count - 1].key;
-        result.next_id_marker = entries[count - 1].version_id; /* empty for a prefix */
+        result.next_id_marker = place_marker(r, &reply->entries[count - 1]);
     }
     s3_result_versions(&r->out, &result);
     request_reply_xml(r, 200);
@@ -94,9 +106,9 @@ static void versions_null_found(struct request *r)
         return;
     }
     const struct meta_object_reply *reply = &call->op.object;
-    /* Gone since the last page: then the page goes on after the key, which is where a null version that was
-     * the only one stood. */
-    state->marker_seq = reply->outcome == META_OK ? reply->row.seq : 0;
+    /* Gone: where it stood among the versions of the key is not known. Then all of them follow: shown twice, never
+     * left out. */
+    state->marker_seq = reply->outcome == META_OK ? reply->row.seq : UINT64_MAX;
     versions_ask(r);
 }
 

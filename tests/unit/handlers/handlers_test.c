@@ -414,6 +414,15 @@ static void version_of(const char *method, const char *target, const char *body,
     exchange_free(&x);
 }
 
+static void text_between(const struct enc *enc, const char *open, char *room, size_t room_bytes)
+{
+    const uint8_t *at = memmem(enc->data, enc->len, open, strlen(open));
+    assert_non_null(at);
+    at += strlen(open);
+    (void)snprintf(room, room_bytes, "%.*s", (int)(enc->len - (size_t)(at - enc->data)), (const char *)at);
+    room[strcspn(room, "<&")] = '\0';
+}
+
 static void versions_stack_up(void **state)
 {
     (void)state;
@@ -451,6 +460,38 @@ static void versions_stack_up(void **state)
     (void)snprintf(target, sizeof(target), "/bucket/k?versionId=%s", marker);
     version_of("DELETE", target, NULL, 204, room, true);
     expect("GET", "/bucket/k", NULL, NULL, 200, "two");
+}
+
+/* Pages of versions whose marker is a null version that is deleted between the pages: nothing is left out. */
+static void pages_of_versions_go_on_where_null_was(void **state)
+{
+    (void)state;
+    struct exchange x;
+    char older[64], newer[64], place[64], room[64], target[256];
+    struct meta_command on = { .type = META_CMD_BUCKET_VERSIONING };
+    struct meta_command off = { .type = META_CMD_BUCKET_VERSIONING };
+    on.bucket_versioning = (struct meta_bucket_versioning){ slice_str("bucket"), META_VERSIONING_ENABLED };
+    off.bucket_versioning = (struct meta_bucket_versioning){ slice_str("bucket"), META_VERSIONING_SUSPENDED };
+    expect("PUT", "/bucket", NULL, NULL, 200, NULL);
+    world_command(&on);
+    version_of("PUT", "/bucket/k", "older", 200, older, false);
+    world_command(&off);
+    version_of("PUT", "/bucket/k", "null", 200, room, false);
+    world_command(&on);
+    version_of("PUT", "/bucket/k", "newer", 200, newer, false);
+    call(&x, "GET", "/bucket?versions&max-keys=2", NULL, NULL);
+    assert_true(enc_has(&x.out, "<VersionId>null</VersionId>"));
+    assert_false(enc_has(&x.out, older));
+    text_between(&x.out, "<NextVersionIdMarker>", place, sizeof(place));
+    exchange_free(&x);
+    expect("DELETE", "/bucket/k?versionId=null", NULL, NULL, 204, NULL);
+    (void)snprintf(target, sizeof(target), "/bucket?versions&key-marker=k&version-id-marker=%s", place);
+    call(&x, "GET", target, NULL, NULL);
+    assert_true(enc_has(&x.out, older));
+    text_between(&x.out, "<VersionId>", room, sizeof(room));
+    assert_string_equal(room, older); /* and not the newer one again */
+    exchange_free(&x);
+    expect("GET", "/bucket?versions&key-marker=k&version-id-marker=null", NULL, NULL, 200, older);
 }
 
 static void requests_are_counted(void **state)
@@ -625,15 +666,6 @@ static void copies_share_or_carry_bytes(void **state)
     expect("PUT", "/bucket/n", "x-amz-copy-source: /none/none\n", NULL, 404, "NoSuchBucket");
     expect("PUT", "/bucket/n", "x-amz-copy-source: /bucket/small\nx-amz-copy-source-if-match: x\n", NULL, 412, NULL);
     pattern_free(bytes);
-}
-
-static void text_between(const struct enc *enc, const char *open, char *room, size_t room_bytes)
-{
-    const uint8_t *at = memmem(enc->data, enc->len, open, strlen(open));
-    assert_non_null(at);
-    at += strlen(open);
-    (void)snprintf(room, room_bytes, "%.*s", (int)(enc->len - (size_t)(at - enc->data)), (const char *)at);
-    room[strcspn(room, "<&")] = '\0';
 }
 
 static void upload_begin(const char *key, const char *headers, char id[64])
@@ -984,6 +1016,7 @@ int main(void)
         WORLD_TEST(a_download_outlives_its_version),
         WORLD_TEST(slow_downloads_give_way_to_others),
         WORLD_TEST(versions_stack_up),
+        WORLD_TEST(pages_of_versions_go_on_where_null_was),
         WORLD_TEST(requests_are_counted),
         WORLD_TEST(trailers_are_compared_before_the_commit),
         WORLD_TEST(trailers_of_documents_are_compared),
