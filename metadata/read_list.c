@@ -54,6 +54,8 @@ static void start(const struct list_walk *w, enum key_table table, struct key *k
     uint64_t bucket = w->reply.bucket.id;
     if (query->marker.len == 0) {
         key_table_u64(key, table, bucket);
+    } else if (table == TABLE_NONCURRENT && query->marker_seq != 0) {
+        key_version(key, table, bucket, query->marker, query->marker_seq);
     } else if (query->marker_inclusive || (w->older != NULL && query->marker_seq != 0)) {
         key_object(key, table, bucket, query->marker);
     } else {
@@ -193,8 +195,11 @@ static enum errc versions_emit(struct list_walk *w, bool *ret_go)
         *ret_go = version_emit(w, &row, false);
         kv->vt->iterator_next(w->older);
     }
+    if (!kv->vt->iterator_valid(w->older)) { /* at its end, or broken: a later seek would forget which */
+        rc = kv->vt->iterator_error(w->older, w->r->e);
+    }
     kv->vt->iterator_next(w->current);
-    return ERRC_OK;
+    return rc;
 }
 
 static enum errc versions_step(struct list_walk *w, bool *ret_go)

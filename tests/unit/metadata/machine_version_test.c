@@ -402,9 +402,134 @@ static void cold_reads_would_block(void **state)
     fixture_close(&f);
 }
 
+/* ---- listings over a map that is watched ---- */
+
+static const struct kv_vt *plain_vt;
+static struct kv_vt watching_vt;
+static struct kv_iterator *second; /* of the query: over the older versions */
+static unsigned iterators, nexts;
+static unsigned breaks_after;      /* moves of the second one; then it is not valid and says IO, until a seek. 0: never */
+static bool broken;
+
+static struct kv_iterator *watching_iterate(struct kv *kv, struct slice first, struct slice end)
+{
+    struct kv_iterator *it = plain_vt->iterate(kv, first, end);
+    second = ++iterators == 2 ? it : second;
+    return it;
+}
+
+static void watching_seek(struct kv_iterator *it, struct slice key)
+{
+    broken = it == second ? false : broken;
+    plain_vt->iterator_seek(it, key);
+}
+
+static void watching_next(struct kv_iterator *it)
+{
+    nexts++;
+    if (it == second && breaks_after > 0 && --breaks_after == 0) {
+        broken = true;
+    }
+    plain_vt->iterator_next(it);
+}
+
+static bool watching_valid(struct kv_iterator *it)
+{
+    return !(it == second && broken) && plain_vt->iterator_valid(it);
+}
+
+static enum errc watching_error(struct kv_iterator *it, struct error *e)
+{
+    return it == second && broken ? error_set(e, ERRC_IO, "broken") : plain_vt->iterator_error(it, e);
+}
+
+static enum errc watched_versions(struct fixture *f, const struct meta_query *q, struct meta_list_reply *ret_reply)
+{
+    struct error e = ERROR_INIT;
+    struct enc query = ENC_INIT;
+    struct enc reply = ENC_INIT;
+    plain_vt = f->kv->vt;
+    watching_vt = *plain_vt;
+    watching_vt.iterate = watching_iterate;
+    watching_vt.iterator_seek = watching_seek;
+    watching_vt.iterator_next = watching_next;
+    watching_vt.iterator_valid = watching_valid;
+    watching_vt.iterator_error = watching_error;
+    iterators = nexts = 0;
+    second = NULL;
+    broken = false;
+    f->kv->vt = &watching_vt;
+    meta_query_encode(&query, q);
+    enum errc rc = machine_query(f->machine, enc_slice(&query), false, &reply, &e);
+    f->kv->vt = plain_vt;
+    if (rc == ERRC_OK) {
+        struct slice kept = arena_copy(&f->arena, enc_slice(&reply));
+        assert_int_equal(meta_list_reply_decode(kept, &f->arena, ret_reply), ERRC_OK);
+    }
+    enc_free(&query);
+    enc_free(&reply);
+    return rc;
+}
+
+/* A page begins where the one before ended, however many newer versions of the key there are. */
+static void a_deep_page_costs_what_it_shows(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct meta_list_reply reply;
+    fixture_open(&f);
+    uint64_t b = fixture_bucket(&f, "bucket", META_VERSIONING_ENABLED);
+    for (unsigned i = 0; i < 500; i++) {
+        fixture_put(&f, b, "k", "v");
+    }
+    struct meta_list_reply all = versions(&f, b);
+    assert_int_equal(all.count, 500);
+    struct meta_query query = { .type = META_QRY_LIST_VERSIONS, .bucket_id = b, .limit = 10, .marker = slice_str("k"),
+                                .marker_seq = all.entries[399].row.seq };
+    assert_int_equal(watched_versions(&f, &query, &reply), ERRC_OK);
+    assert_int_equal(reply.count, 10);
+    for (unsigned i = 0; i < 10; i++) {
+        assert_int_equal(reply.entries[i].row.seq, all.entries[400 + i].row.seq);
+    }
+    assert_true(nexts < 20);
+    query.marker_inclusive = true;
+    assert_int_equal(watched_versions(&f, &query, &reply), ERRC_OK);
+    assert_int_equal(reply.entries[0].row.seq, all.entries[399].row.seq);
+    query.marker_seq = all.entries[0].row.seq; /* the current one */
+    query.marker_inclusive = false;
+    assert_int_equal(watched_versions(&f, &query, &reply), ERRC_OK);
+    assert_int_equal(reply.entries[0].row.seq, all.entries[1].row.seq);
+    fixture_close(&f);
+}
+
+/* A walk over older versions that breaks is no end of them, though a seek of the same iterator follows. */
+static void a_broken_walk_is_an_error(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct meta_list_reply reply;
+    fixture_open(&f);
+    uint64_t b = fixture_bucket(&f, "bucket", META_VERSIONING_ENABLED);
+    for (unsigned i = 0; i < 5; i++) {
+        fixture_put(&f, b, "a", "v");
+    }
+    fixture_put(&f, b, "d/x", "v");
+    fixture_put(&f, b, "e", "v");
+    fixture_put(&f, b, "e", "v");
+    struct meta_query query = { .type = META_QRY_LIST_VERSIONS, .bucket_id = b, .limit = 100,
+                                .delimiter = slice_str("/") };
+    assert_int_equal(watched_versions(&f, &query, &reply), ERRC_OK);
+    assert_int_equal(reply.count, 8);
+    breaks_after = 2;
+    assert_int_equal(watched_versions(&f, &query, &reply), ERRC_IO);
+    fixture_close(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_deep_page_costs_what_it_shows),
+        cmocka_unit_test(a_broken_walk_is_an_error),
         cmocka_unit_test(unset_replaces),
         cmocka_unit_test(enabled_stacks),
         cmocka_unit_test(suspended_replaces_null),
