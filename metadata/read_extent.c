@@ -108,6 +108,13 @@ enum errc read_gc_query(struct reader *r)
     return rc;
 }
 
+/* Whether a row of the repair queue is still the extent's: the walk sees an older state than the record. The next page begins
+ * behind the rank of the last extent, which must be that of its row. */
+static bool still_there(struct slice key, const struct extent *extent)
+{
+    return key.data[0] != TABLE_REPAIR || (extent_in_repair(extent) && key.data[1] == meta_repair_rank(extent));
+}
+
 /* Joins the extents that an index names in the last 16 bytes of its keys. */
 static enum errc index_walk(struct reader *r, const struct key *first, const struct key *end)
 {
@@ -128,9 +135,10 @@ static enum errc index_walk(struct reader *r, const struct key *first, const str
             rc = record_error(r->e, ERRC_CORRUPT, "an extent: its key in an index");
             break;
         }
-        rc = extent_get(r, key.data + key.len - ID_BYTES, &reply.extents[reply.count]);
+        struct extent *extent = &reply.extents[reply.count];
+        rc = extent_get(r, key.data + key.len - ID_BYTES, extent);
         if (rc == ERRC_OK) {
-            reply.count++;
+            reply.count += still_there(key, extent) ? 1 : 0;
         } else if (rc == ERRC_NOT_FOUND) {
             rc = ERRC_OK; /* deleted since the walk began */
         }

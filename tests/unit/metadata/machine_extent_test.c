@@ -356,6 +356,62 @@ static void groups_with_a_class(void **state)
     fixture_close(&f);
 }
 
+static const struct kv_vt *plain_vt;
+static struct fixture *meddled;
+static struct extent_id meddled_with;
+
+/* While the queue is walked, one extent loses another shard. */
+static enum errc meddling_get(struct kv *kv, struct slice key, bool cached_only, struct enc *ret_value, struct error *e)
+{
+    struct fixture *f = meddled;
+    if (f != NULL && key.len == 1 + ID_BYTES && key.data[0] == TABLE_EXTENT) {
+        meddled = NULL;
+        struct meta_command missing = { .type = META_CMD_EXTENT_MISSING };
+        missing.extent_missing = (struct meta_extent_missing){ meddled_with, 2 };
+        assert_int_equal(fixture_apply(f, &missing).outcome, META_OK);
+    }
+    return plain_vt->get(kv, key, cached_only, ret_value, e);
+}
+
+/* The next page begins behind the rank of the last extent shown: one whose rank moved meanwhile must not lead it astray. */
+static void a_rank_that_moves_skips_nobody(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_open(&f);
+    uint64_t b = fixture_bucket(&f, "bucket", META_VERSIONING_UNSET);
+    struct extent e[4];
+    struct extent_ref refs[4];
+    for (unsigned i = 0; i < 4; i++) {
+        e[i] = fixture_extent(&f, BYTES);
+        e[i].missing = 1; /* all of one rank, in the order of their ids */
+        refs[i] = whole(&e[i]);
+    }
+    struct meta_command cmd = put_extents(&f, b, "k", 4, e, 4, refs);
+    assert_int_equal(fixture_apply(&f, &cmd).outcome, META_OK);
+    plain_vt = f.kv->vt;
+    struct kv_vt meddling = *plain_vt;
+    meddling.get = meddling_get;
+    f.kv->vt = &meddling;
+    meddled = &f;
+    meddled_with = e[1].id;
+    struct meta_repair_reply queue;
+    struct meta_query query = { .type = META_QRY_REPAIR, .limit = 2 };
+    assert_int_equal(meta_repair_reply_decode(fixture_query(&f, &query), &f.arena, &queue), ERRC_OK);
+    assert_null(meddled);
+    assert_int_equal(queue.count, 2);
+    const struct extent *last = &queue.extents[1];
+    assert_true(extent_id_equal(last->id, e[2].id));
+    query.from = meta_repair_rank(last);
+    query.extent = last->id;
+    assert_int_equal(meta_repair_reply_decode(fixture_query(&f, &query), &f.arena, &queue), ERRC_OK);
+    assert_int_equal(queue.count, 1);
+    assert_true(extent_id_equal(queue.extents[0].id, e[3].id));
+    assert_true(extent_id_equal(repair(&f).extents[0].id, e[1].id)); /* the first of the next pass */
+    f.kv->vt = plain_vt;
+    fixture_close(&f);
+}
+
 static void disk_replaced(void **state)
 {
     (void)state;
@@ -496,6 +552,7 @@ int main(void)
         cmocka_unit_test(sessions),
         cmocka_unit_test(repair_order_and_cas),
         cmocka_unit_test(disk_replaced),
+        cmocka_unit_test(a_rank_that_moves_skips_nobody),
         cmocka_unit_test(many_references_leave_in_steps),
         cmocka_unit_test(ranges_join_extents),
     };
