@@ -269,12 +269,12 @@ static enum errc commit(struct machine *m, uint64_t index, uint32_t sub, struct 
     machine_view_lock(m);
     atomic_fetch_add(&m->writes, 1);
     enum errc rc = m->kv->vt->write(m->kv, m->batch, e);
+    if (m->buckets_changed) { /* what was read before the write: gone before any query can be told the new index */
+        read_cache_clear(&m->cache);
+    }
     atomic_store(&m->applied_index, index);
     atomic_fetch_add(&m->writes, 1);
     machine_view_unlock(m);
-    if (m->buckets_changed) {
-        read_cache_clear(&m->cache);
-    }
     return rc;
 }
 
