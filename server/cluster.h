@@ -64,7 +64,8 @@ struct cluster {
     struct cluster_heard heard[CLUSTER_NODES_MAX];
     unsigned heard_count;
     uint64_t started_ns;           /* voter: nodes can be heard since then; 0: not yet */
-    uint64_t disks_changed_ns;     /* when a disk last came into the map, or moved; 0: groups are made */
+    uint64_t disks_changed_ns;     /* when a disk or a node's state last changed in the map; 0: groups are planned */
+    bool plan_wanted;              /* since then; not by a start alone */
     uint64_t refused_logged_ns;    /* when it was last said which disks stand in two nodes */
     bool topology_posted;
     struct task topology_task;     /* on admin_jobs */

@@ -2,15 +2,13 @@
  * The map that the voter makes from what nodes say, and the clients that every process makes from the map.
  *
  * A disk that a known node has and the map does not is put into it; one that the map has at a silent node moves. Groups are
- * made when no new disk was heard of for SETTLE_NS, so that nodes that start together land in the same groups: disks are
- * ordered so that neighbours stand in different zones and nodes (common/cluster/placement.h), and a group is a run of neighbours.
+ * planned (cluster_layout.h) when nothing has changed for SETTLE_NS, so that nodes that start together land in the same groups.
  */
 #include "common/base/list.h"
 #include "common/base/mem.h"
-#include "common/cluster/placement.h"
 #include "common/io/log.h"
 #include "server/cluster.h"
-#include "server/server_disks.h"
+#include "server/cluster_layout.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -221,8 +219,14 @@ static bool ask_map(struct server *server, struct arena *arena, struct meta_op *
 /* False: to be tried again. */
 static bool groups_settle(struct server *server, const struct meta_cluster_reply *map)
 {
+    struct cluster *cluster = server->cluster;
     struct error e = ERROR_INIT;
-    enum errc rc = server_groups_make(server, map, &e);
+    unsigned changed = 0;
+    (void)pthread_mutex_lock(&cluster->guard);
+    bool always = cluster->plan_wanted;
+    cluster->plan_wanted = false;
+    (void)pthread_mutex_unlock(&cluster->guard);
+    enum errc rc = cluster_layout_settle(server, map, always, &changed, &e);
     if (rc != ERRC_OK) {
         LOG_WARN(log_event("topology_not_changed"), log_text("what", "groups"), log_error_of(&e));
     }
@@ -242,6 +246,7 @@ static void disks_changed_set(struct cluster *cluster, uint64_t ns)
 {
     (void)pthread_mutex_lock(&cluster->guard);
     cluster->disks_changed_ns = ns;
+    cluster->plan_wanted = cluster->plan_wanted || ns != 0;
     (void)pthread_mutex_unlock(&cluster->guard);
 }
 

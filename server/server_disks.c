@@ -180,26 +180,7 @@ static enum errc group_put(struct server *server, const struct disk_id *disks, c
     return propose(server, &command, "making a placement group", e);
 }
 
-/* Disks of one zone, rack or node far apart. */
-static void disks_order(const struct meta_cluster_reply *map, struct disk_id *disks, unsigned count)
-{
-    struct placement_disk *placed = mem_zalloc((count + 1u) * sizeof(*placed));
-    struct disk_id *before = mem_zalloc((count + 1u) * sizeof(*before));
-    uint16_t order[PLACEMENT_DISKS_MAX];
-    memcpy(before, disks, count * sizeof(*before));
-    for (unsigned i = 0; i < count; i++) {
-        const struct meta_disk *disk = disk_find(map, disks[i]);
-        placed[i] = (struct placement_disk){ disk->node, disk->zone, disk->rack };
-    }
-    placement_order(placed, count, order);
-    for (unsigned i = 0; i < count; i++) {
-        disks[i] = before[order[i]];
-    }
-    mem_free(placed);
-    mem_free(before);
-}
-
-enum errc server_groups_make(struct server *server, const struct meta_cluster_reply *map, struct error *e)
+static enum errc groups_make(struct server *server, const struct meta_cluster_reply *map, struct error *e)
 {
     struct disk_id disks[PLACEMENT_DISKS_MAX];
     bool grouped[PLACEMENT_DISKS_MAX];
@@ -217,12 +198,6 @@ enum errc server_groups_make(struct server *server, const struct meta_cluster_re
         next_id = map->groups[i].id >= next_id ? map->groups[i].id + 1 : next_id;
     }
     unsigned width = (unsigned)server->class_k + server->class_m;
-    if (server->cluster != NULL && count < width) {
-        return ERRC_OK; /* more nodes are to come */
-    }
-    if (server->cluster != NULL) {
-        disks_order(map, disks, count);
-    }
     width = width < count ? width : count;
     for (unsigned i = 0; i < count; i++) {
         grouped[i] = disk_is_grouped(map, disks[i], width);
@@ -273,7 +248,7 @@ static enum errc dirs_register(struct server *server, const struct meta_cluster_
 enum errc server_disks_register(struct server *server, struct error *e)
 {
     enum errc rc = with_map(server, dirs_register, e);
-    return rc == ERRC_OK ? with_map(server, server_groups_make, e) : rc;
+    return rc == ERRC_OK ? with_map(server, groups_make, e) : rc;
 }
 
 /* ---- replacement ---- */

@@ -22,9 +22,6 @@ MUST_CHECK enum errc server_class_check(struct server *server, struct error *e);
 MUST_CHECK enum errc server_class_settle(struct server *server, struct error *e);
 /* Records server->class_k and class_m for later starts. */
 MUST_CHECK enum errc server_class_record(struct server *server, struct error *e);
-/* Every disk that is IN gets into a group as wide as the code (or as all disks). Of a cluster: not before there are as many
- * disks as the code is wide. */
-MUST_CHECK enum errc server_groups_make(struct server *server, const struct meta_cluster_reply *map, struct error *e);
 /* Puts every DIR with a superblock into the map (new id, or a changed path), and makes the groups that are
  * missing. Refuses a disk that was replaced. */
 MUST_CHECK enum errc server_disks_register(struct server *server, struct error *e);

@@ -246,37 +246,3 @@ enum errc placement_choose(struct extent_id id, unsigned k, unsigned m, const st
     *ret_group = groups[b].free_bytes_min > groups[a].free_bytes_min ? b : a;
     return ERRC_OK;
 }
-
-/* Level 1: in one zone, 2: and rack, 3: and node. */
-static bool same_domain(const struct placement_disk *a, const struct placement_disk *b, unsigned level)
-{
-    return (level < 1 || slice_equal(a->zone, b->zone)) && (level < 2 || slice_equal(a->rack, b->rack)) &&
-           (level < 3 || node_id_equal(a->node, b->node));
-}
-
-/* The disk whose domains have given least so far, zone before rack before node. */
-void placement_order(const struct placement_disk *disks, unsigned count, uint16_t *ret_order)
-{
-    bool taken[PLACEMENT_DISKS_MAX] = { false };
-    ASSERT(count <= PLACEMENT_DISKS_MAX);
-    for (unsigned at = 0; at < count; at++) {
-        unsigned best = count;
-        unsigned best_given[3] = { 0 };
-        for (unsigned i = 0; i < count; i++) {
-            unsigned given[3] = { 0 };
-            for (unsigned done = 0; done < at && !taken[i]; done++) {
-                for (unsigned level = 1; level <= 3; level++) {
-                    given[level - 1] += same_domain(&disks[i], &disks[ret_order[done]], level) ? 1 : 0;
-                }
-            }
-            if (!taken[i] && (best == count || given[0] < best_given[0] ||
-                              (given[0] == best_given[0] && given[1] < best_given[1]) ||
-                              (given[0] == best_given[0] && given[1] == best_given[1] && given[2] < best_given[2]))) {
-                best = i;
-                memcpy(best_given, given, sizeof(given));
-            }
-        }
-        taken[best] = true;
-        ret_order[at] = (uint16_t)best;
-    }
-}

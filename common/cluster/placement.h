@@ -33,18 +33,6 @@ unsigned placement_group_count(unsigned disk_count, unsigned width);
 /* Group number `index` of them. */
 struct placement_group placement_group_at(unsigned disk_count, unsigned width, unsigned index);
 
-/* A disk's failure domains; empty texts are one domain each. */
-struct placement_disk {
-    struct node_id node;
-    struct slice zone, rack;
-};
-/*
- * An order in which neighbours stand as far apart as can be: zones take turns, in each zone its racks, in each rack its
- * nodes, in each node its disks. Windows of neighbours then have no more disks of one domain than they must, where
- * domains have about as many disks. Stable: the order within a node is the caller's.
- */
-void placement_order(const struct placement_disk *disks, unsigned count, uint16_t *ret_order);
-
 /*
  * The code for a new extent of class k+m when `usable` disks of its group can be written.
  *

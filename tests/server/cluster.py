@@ -244,6 +244,14 @@ def losses(cluster):
     time.sleep(5)  # until the voter counts them as silent and the gateways have heard of it
     fill(cluster, "b", gateway=1)
     check(cluster, "b")
+    # In full strength, on the disks of the other four nodes, none of which holds more than two shards of an extent.
+    homes = {disk["id"]: disk["path"].split(os.sep)[-2] for disk in json.loads(cluster.cli("disk", "list", "--json"))["disks"]}
+    for size in SIZES:
+        for extent in json.loads(cluster.cli("explain", "bucket", f"b{size}", "--json"))["extents"]:
+            at = [homes[shard["disk"]] for shard in extent["shards"]]
+            true({"node2", "node5"}.isdisjoint(at), f"b{size}: shards on nodes that are away: {at}")
+            true(max(at.count(node) for node in at) <= 2, f"b{size}: more shards on a node than parity: {at}")
+            true(size < 70000 or len(at) == 6, f"b{size}: {len(at)} shards in a smaller code")
     true(cluster.status()["degraded_stripes"] > 0, "two nodes are away and nothing is degraded")
     # A gateway holds nothing.
     cluster.tool("kill", "gateway1")

@@ -136,39 +136,6 @@ static void the_strongest_group_is_chosen(void **state)
     assert_int_equal(placement_choose(id_of(1), 4, 2, groups, 3, &group), ERRC_UNAVAILABLE);
 }
 
-/* Nodes and disks in every shape: neighbours come from as many nodes as there are, and zones take turns. */
-static void neighbours_stand_far_apart(void **state)
-{
-    (void)state;
-    for (unsigned nodes = 1; nodes <= 9; nodes++) {
-        for (unsigned disks = 1; disks <= 4; disks++) {
-            for (unsigned zones = 1; zones <= nodes && zones <= 3; zones++) {
-                struct placement_disk all[36];
-                uint16_t order[36];
-                bool seen[36] = { false };
-                unsigned count = nodes * disks;
-                for (unsigned i = 0; i < count; i++) { /* all disks of a node together, as they come from a map */
-                    static const char *const names[] = { "a", "b", "c" };
-                    all[i] = (struct placement_disk){ .node = { { (uint8_t)(i / disks + 1) } },
-                                                      .zone = slice_str(names[i / disks % zones]) };
-                }
-                placement_order(all, count, order);
-                for (unsigned i = 0; i < count; i++) {
-                    assert_false(seen[order[i]]);
-                    seen[order[i]] = true;
-                }
-                /* Every round of `nodes` disks takes one of each node. */
-                for (unsigned i = 0; i < count && nodes % zones == 0; i++) {
-                    for (unsigned j = i / nodes * nodes; j < i; j++) {
-                        assert_false(node_id_equal(all[order[i]].node, all[order[j]].node));
-                    }
-                    assert_true(i == 0 || zones == 1 || !slice_equal(all[order[i]].zone, all[order[i - 1]].zone));
-                }
-            }
-        }
-    }
-}
-
 /* ---- groups of a class ---- */
 
 static uint64_t seed = 99991;
@@ -330,7 +297,6 @@ int main(void)
         cmocka_unit_test(every_code_fits_and_keeps_parity),
         cmocka_unit_test(positions_are_usable_different_and_spread),
         cmocka_unit_test(the_strongest_group_is_chosen),
-        cmocka_unit_test(neighbours_stand_far_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
