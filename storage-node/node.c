@@ -25,8 +25,7 @@ struct node {
     atomic_uint events;            /* callbacks on their way to home */
     struct task start;             /* home: starts the ticking */
     struct timer tick;             /* home */
-    struct node_disk *graveyard[NODE_DISKS_MAX * 4]; /* home: removed disks; a late caller may hold one */
-    unsigned graveyard_count;      /* home */
+    struct node_disk *removed;     /* home: without threads and files; a late caller may hold one */
     bool closing;                  /* home */
     struct task close_task;
     void (*close_done)(void *data);
@@ -412,8 +411,9 @@ static bool node_tick_disk(struct node *node, unsigned slot, struct node_disk *d
         return true;
     }
     atomic_store(&disk->state, DISK_ABSENT);
-    ASSERT(node->graveyard_count < NODE_DISKS_MAX * 4);
-    node->graveyard[node->graveyard_count++] = disk;
+    disk_end_threads(disk); /* they have nothing left to do: this does not block */
+    disk->next_removed = node->removed;
+    node->removed = disk;
     atomic_store(&node->disks[slot], NULL);
     if (!node->closing) {
         node_tell_state(disk, DISK_ABSENT, "removed");
@@ -425,8 +425,10 @@ static void node_end(struct node *node)
 {
     void (*done)(void *data) = node->close_done;
     void *data = node->close_data;
-    for (unsigned i = 0; i < node->graveyard_count; i++) {
-        disk_destroy(node->graveyard[i]);
+    while (node->removed != NULL) {
+        struct node_disk *disk = node->removed;
+        node->removed = disk->next_removed;
+        disk_destroy(disk);
     }
     mem_free(node);
     done(data);
@@ -523,10 +525,18 @@ static void remove_run(struct task *task)
 enum errc node_disk_remove(struct node *node, struct disk_id id)
 {
     struct node_disk *disk = node_disk_find(node, id);
-    if (disk == NULL || atomic_exchange(&disk->closing, true)) {
+    if (disk == NULL) {
         return ERRC_NOT_FOUND;
     }
-    scrub_set(disk, 0);
+    atomic_fetch_add(&disk->pending, 1); /* its threads end once nothing is pending */
+    bool is_first = !atomic_exchange(&disk->closing, true);
+    if (is_first) {
+        scrub_set(disk, 0);
+    }
+    atomic_fetch_sub(&disk->pending, 1);
+    if (!is_first) {
+        return ERRC_NOT_FOUND;
+    }
     disk->remove_task.run = remove_run;
     atomic_fetch_add(&node->events, 1);
     executor_post(node->config.home, &disk->remove_task);
@@ -542,11 +552,16 @@ enum disk_state node_disk_state(struct node *node, struct disk_id id)
 enum errc node_scrub_start(struct node *node, struct disk_id id, uint64_t bytes_per_second)
 {
     struct node_disk *disk = node_disk_find(node, id);
-    if (disk == NULL || atomic_load(&disk->closing)) {
+    if (disk == NULL) {
         return ERRC_NOT_FOUND;
     }
-    scrub_set(disk, bytes_per_second);
-    return ERRC_OK;
+    atomic_fetch_add(&disk->pending, 1); /* before the flag is looked at: its threads end once nothing is pending */
+    bool is_here = !atomic_load(&disk->closing);
+    if (is_here) {
+        scrub_set(disk, bytes_per_second);
+    }
+    atomic_fetch_sub(&disk->pending, 1);
+    return is_here ? ERRC_OK : ERRC_NOT_FOUND;
 }
 
 enum errc node_open(const struct node_config *config, struct node **ret_node, struct error *e)

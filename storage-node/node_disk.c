@@ -78,13 +78,21 @@ struct node_disk *disk_create(struct node *node, const struct node_config *confi
     return disk;
 }
 
+void disk_end_threads(struct node_disk *disk)
+{
+    struct executor **executors[] = { &disk->readers, &disk->data_executor, &disk->care_executor, &disk->log_executor };
+    ASSERT(atomic_load(&disk->closed));
+    for (unsigned i = 0; i < sizeof(executors) / sizeof(executors[0]); i++) {
+        if (*executors[i] != NULL) {
+            executor_destroy(*executors[i]);
+            *executors[i] = NULL;
+        }
+    }
+}
+
 void disk_destroy(struct node_disk *disk)
 {
-    ASSERT(atomic_load(&disk->closed));
-    executor_destroy(disk->readers);
-    executor_destroy(disk->data_executor);
-    executor_destroy(disk->care_executor);
-    executor_destroy(disk->log_executor);
+    disk_end_threads(disk);
     segments_destroy(disk->env, disk->segments);
     enc_free(&disk->log.staging);
     enc_free(&disk->log.value);

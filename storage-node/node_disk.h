@@ -159,6 +159,7 @@ struct node_disk {
     atomic_bool closed;                /* files are closed */
     bool removed;                      /* home: node_disk_remove() */
     bool close_posted;                 /* home */
+    struct node_disk *next_removed;    /* home */
     struct task remove_task;
     atomic_bool care_posted;           /* a tick is queued or runs */
 
@@ -184,6 +185,7 @@ struct node_disk *disk_create(struct node *node, const struct node_config *confi
                               const struct node_disk_config *disk_config);
 void disk_open_start(struct node_disk *disk);   /* posts to its executors; on_disk_state tells the end */
 void disk_close_start(struct node_disk *disk);  /* home; when pending is 0. Sets `closed` */
+void disk_end_threads(struct node_disk *disk);  /* home; after `closed` */
 void disk_destroy(struct node_disk *disk);      /* home; after `closed` */
 enum disk_state disk_state(const struct node_disk *disk);
 bool disk_readable(const struct node_disk *disk);

@@ -648,6 +648,49 @@ static void a_removed_disk_can_come_back(void **state)
     node_fixture_done(&f);
 }
 
+static unsigned thread_count(void)
+{
+    unsigned count = 0;
+    DIR *dir = opendir("/proc/self/task");
+    assert_non_null(dir);
+    for (const struct dirent *entry = readdir(dir); entry != NULL; entry = readdir(dir)) {
+        count += entry->d_name[0] != '.' ? 1 : 0;
+    }
+    (void)closedir(dir);
+    return count;
+}
+
+static void remove_disk(struct node_fixture *f)
+{
+    atomic_store(&f->client.state, 0);
+    assert_int_equal(node_disk_remove(f->client.node, f->client.disk), ERRC_OK);
+    assert_int_equal(node_client_wait_state(&f->client), DISK_ABSENT);
+}
+
+static void a_removed_disk_keeps_no_threads(void **state)
+{
+    (void)state;
+    struct node_fixture f;
+    node_fixture_init(&f, "/tmp", NULL);
+    assert_int_equal(node_fixture_start(&f), DISK_ONLINE);
+    remove_disk(&f);
+    unsigned before = thread_count(); /* RocksDB keeps its own for the next map */
+    for (unsigned i = 0; i < 3; i++) {
+        atomic_store(&f.client.state, 0);
+        struct node_disk_config config = { .id = f.client.disk, .path = f.dir, .options = f.options };
+        assert_int_equal(node_disk_add(f.client.node, &config, NULL), ERRC_OK);
+        assert_int_equal(node_client_wait_state(&f.client), DISK_ONLINE);
+        assert_true(thread_count() > before);
+        remove_disk(&f);
+    }
+    for (unsigned i = 0; i < 100 && thread_count() > before; i++) {
+        pause_ms(10); /* the kernel forgets a joined thread a moment later */
+    }
+    assert_int_equal(thread_count(), before);
+    assert_int_equal(node_scrub_start(f.client.node, f.client.disk, 1), ERRC_NOT_FOUND);
+    node_fixture_done(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -669,6 +712,7 @@ int main(void)
         cmocka_unit_test(scrub_finds_a_flipped_bit),
         cmocka_unit_test(bad_calls_are_refused),
         cmocka_unit_test(a_removed_disk_can_come_back),
+        cmocka_unit_test(a_removed_disk_keeps_no_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
