@@ -371,7 +371,7 @@ static const struct rpc_channel_vt channel_vt = { .call = channel_call };
 
 /* ---- life cycle, on home ---- */
 
-static void disk_watch(struct node_disk *disk)
+static void disk_check_hang(struct node_disk *disk)
 {
     if (watch_hangs(&disk->watch, disk->options.hang_ms * 1000000ull)) {
         struct error e = ERROR_INIT;
@@ -379,6 +379,11 @@ static void disk_watch(struct node_disk *disk)
                         (unsigned long long)disk->options.hang_ms);
         disk_fence(disk, &e, "hang");
     }
+}
+
+static void disk_watch(struct node_disk *disk)
+{
+    disk_check_hang(disk);
     if (!atomic_exchange(&disk->care_posted, true)) {
         atomic_fetch_add(&disk->pending, 1);
         disk->care.tick.run = care_tick;
@@ -408,6 +413,9 @@ static bool node_tick_disk(struct node *node, unsigned slot, struct node_disk *d
         return false;
     }
     if (!disk_wind_down(disk)) {
+        if (atomic_load(&disk->opened)) {
+            disk_check_hang(disk); /* or nothing would say what the stop waits for */
+        }
         return true;
     }
     atomic_store(&disk->state, DISK_ABSENT);

@@ -83,7 +83,7 @@ enum disk_state node_disk_state(struct node *node, struct disk_id disk);
 MUST_CHECK enum errc node_scrub_start(struct node *node, struct disk_id disk, uint64_t bytes_per_second);
 
 /* Ends what is under way, closes all disks and frees the node; then calls done(data) on home. No call may be
- * started after this. A disk that hangs delays it. */
+ * started after this. A disk that hangs delays it until its call returns: on_disk_state tells FENCED then. */
 void node_close(struct node *node, void (*done)(void *data), void *data);
 
 #endif

@@ -317,13 +317,15 @@ static void disk_close_log(struct node_disk *disk, void *data)
             rc = log_index_commit(disk, &e);
         }
         if (rc == ERRC_OK) {
-            rc = disk->kv->vt->flush(disk->kv, &e);
+            rc = disk_flush_index(disk, &e);
         }
         (void)disk_fault(disk, rc, &e, "close");
     }
     if (disk->kv != NULL) {
         disk->kv->vt->batch_destroy(disk->log.batch);
+        unsigned call = watch_begin(&disk->watch); /* RocksDB waits for its background work */
         disk->kv->vt->close(disk->kv);
+        watch_end(&disk->watch, call);
         disk->kv = NULL;
     }
     atomic_store(&disk->closed, true);

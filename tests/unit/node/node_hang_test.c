@@ -18,7 +18,8 @@
 #include <time.h>
 
 #define HANG_MS 600
-#define SLOW_NAMES 1500 /* a millisecond each: together more than HANG_MS */
+#define SLOW_NAMES 1000 /* NODE_FREE_MAX at most, */
+#define SLOW_MS 2       /* each: together more than HANG_MS */
 #define WAIT_MS 20000
 
 static const struct kv_vt *inner_vt;
@@ -48,7 +49,7 @@ static enum errc write_hook(struct kv *kv, struct kv_batch *batch, struct error 
 static enum errc get_hook(struct kv *kv, struct slice key, bool cached_only, struct enc *ret_value, struct error *e)
 {
     if (atomic_load(&get_is_slow) && !cached_only) {
-        pause_ms(1);
+        pause_ms(SLOW_MS);
     }
     return inner_vt->get(kv, key, cached_only, ret_value, e);
 }
@@ -242,6 +243,41 @@ static void a_long_operation_is_no_hang(void **state)
     node_fixture_done(&h.f);
 }
 
+static void on_closed(void *data)
+{
+    atomic_store((atomic_bool *)data, true);
+}
+
+/* Nothing can end the call; but somebody must say what is waited for. */
+static void a_disk_that_hangs_while_closing_is_named(void **state)
+{
+    (void)state;
+    struct hang h = { .work = work_nothing };
+    hang_init(&h);
+    assert_int_equal(node_fixture_start(&h.f), DISK_ONLINE);
+    work_puts(&h.f);
+    atomic_bool closed = false;
+    atomic_store(&in_call, false);
+    atomic_store(&flush_hangs, true);
+    atomic_store(&h.f.client.state, 0);
+    node_close(h.f.client.node, on_closed, &closed);
+    for (unsigned i = 0; i < WAIT_MS && atomic_load(&h.f.client.state) == 0; i++) {
+        pause_ms(1);
+    }
+    bool is_closed = atomic_load(&closed);
+    int told = atomic_load(&h.f.client.state);
+    atomic_store(&flush_hangs, false);
+    node_client_wait_thread(&h.f.client, &closed);
+    h.f.client.node = NULL;
+    assert_true(atomic_load(&in_call));
+    assert_int_equal(told, DISK_FENCED);
+    assert_false(is_closed);
+    assert_int_equal(node_fixture_start(&h.f), DISK_ONLINE);
+    struct test_shard shard = shard_of(100);
+    assert_int_equal(node_client_read(&h.f.client, &shard), ERRC_OK);
+    node_fixture_done(&h.f);
+}
+
 static void a_disk_that_opens_late_is_scrubbed(void **state)
 {
     (void)state;
@@ -274,6 +310,7 @@ int main(void)
         cmocka_unit_test(a_hang_in_the_index_fences),
         cmocka_unit_test(a_hang_in_a_flush_of_the_index_fences),
         cmocka_unit_test(a_long_operation_is_no_hang),
+        cmocka_unit_test(a_disk_that_hangs_while_closing_is_named),
         cmocka_unit_test(a_disk_that_opens_late_is_scrubbed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
