@@ -101,6 +101,19 @@ static enum errc rocks_check(char *text, struct error *e, const char *what)
     return code;
 }
 
+/* Never fewer than there are. Apart from the lock that is held, for the sake of tests/tsan.supp. */
+static void rocks_pools_grow(int flush_threads, int compaction_threads)
+{
+    rocksdb_env_t *shared = rocksdb_create_default_env(); /* a handle of the one that there is */
+    if (flush_threads > rocksdb_env_get_high_priority_background_threads(shared)) {
+        rocksdb_env_set_high_priority_background_threads(shared, flush_threads);
+    }
+    if (compaction_threads > rocksdb_env_get_low_priority_background_threads(shared)) {
+        rocksdb_env_set_low_priority_background_threads(shared, compaction_threads);
+    }
+    rocksdb_env_destroy(shared);
+}
+
 /*
  * All maps share the two pools of RocksDB's environment, and RocksDB makes them as large as the largest map wants: then
  * one disk that hangs holds the only flushing thread of the process. So the pools have as many threads as all open maps
@@ -115,14 +128,7 @@ static void rocks_threads_count(int background_threads, bool opens)
     (void)pthread_mutex_lock(&mutex);
     flush_threads += opens ? flushes : -flushes;
     compaction_threads += opens ? compactions : -compactions;
-    rocksdb_env_t *shared = rocksdb_create_default_env(); /* a handle of the one that there is */
-    if (flush_threads > rocksdb_env_get_high_priority_background_threads(shared)) {
-        rocksdb_env_set_high_priority_background_threads(shared, flush_threads);
-    }
-    if (compaction_threads > rocksdb_env_get_low_priority_background_threads(shared)) {
-        rocksdb_env_set_low_priority_background_threads(shared, compaction_threads);
-    }
-    rocksdb_env_destroy(shared);
+    rocks_pools_grow(flush_threads, compaction_threads);
     (void)pthread_mutex_unlock(&mutex);
 }
 
