@@ -33,6 +33,16 @@ void gc_add(struct apply *a, struct gc_record *record)
     }
 }
 
+void gc_retire(struct apply *a, const struct extent *before)
+{
+    struct key key;
+    struct enc *value = machine_record(a->m);
+    const struct gc_record record = { .kind = GC_EXTENT, .index = a->index, .extent = *before };
+    key_table_u64(&key, TABLE_RETIRED, a->m->counters.next_gc++);
+    record_gc_encode(value, &record);
+    apply_put(a, &key, value);
+}
+
 bool gc_body_outlives(const struct body_record *body)
 {
     return body->data_kind == META_DATA_PARTS || body->ref_count > READ_EXTENTS_MAX;
@@ -78,6 +88,19 @@ enum errc gc_drop_part(struct apply *a, const struct part_record *part)
     return manifest_drop(a, part->part_id, machine_scratch(a->m), &dropped);
 }
 
+/* A seq is of one queue or of the other. */
+static enum errc retired_done(struct apply *a, uint64_t seq)
+{
+    struct key key;
+    key_table_u64(&key, TABLE_RETIRED, seq);
+    enum errc rc = apply_get(a, &key, machine_record(a->m));
+    if (rc == ERRC_OK) {
+        apply_delete(a, &key);
+        a->result.value++;
+    }
+    return rc == ERRC_NOT_FOUND ? ERRC_OK : rc;
+}
+
 enum errc apply_gc_done(struct apply *a, const struct meta_gc_done *cmd)
 {
     struct key key;
@@ -91,7 +114,10 @@ enum errc apply_gc_done(struct apply *a, const struct meta_gc_done *cmd)
         key_table_u64(&key, TABLE_GC, cmd->seqs[i]);
         enum errc rc = apply_get(a, &key, value);
         if (rc == ERRC_NOT_FOUND) {
-            continue;
+            rc = retired_done(a, cmd->seqs[i]);
+            if (rc == ERRC_OK) {
+                continue;
+            }
         }
         if (rc != ERRC_OK) {
             return rc;

@@ -25,6 +25,7 @@
  *   13 GC               u64 seq
  *   14 GC_EXTENT        extent id                        seq of its gc item
  *   15 SESSION          u64 session
+ *   16 RETIRED          u64 seq                          shards of a live extent that its record names no more
  *   18 DISK             disk id
  *   19 GROUP            u32 group
  *   1a SWEEP            u32 group, u8 position
@@ -64,6 +65,7 @@ enum key_table {
     TABLE_GC,
     TABLE_GC_EXTENT,
     TABLE_SESSION,
+    TABLE_RETIRED,
     TABLE_DISK = 0x18,
     TABLE_GROUP,
     TABLE_SWEEP,

@@ -125,6 +125,7 @@ static read_fn read_of(uint8_t type)
         [META_QRY_STATUS] = read_status_query,
         [META_QRY_GROUP_EXTENTS] = read_group_extents_query,
         [META_QRY_EXTENT_ROWS] = read_extent_rows_query,
+        [META_QRY_RETIRED] = read_retired_query,
     };
     return type < sizeof(reads) / sizeof(reads[0]) ? reads[type] : NULL;
 }

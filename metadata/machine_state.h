@@ -176,6 +176,8 @@ MUST_CHECK enum errc apply_group_sweep(struct apply *a, const struct meta_group_
 
 /* ---- apply_gc.c ---- */
 void gc_add(struct apply *a, struct gc_record *record); /* sets its index */
+/* The shards of a live extent's earlier record: freed when no read can know them (TABLE_RETIRED). */
+void gc_retire(struct apply *a, const struct extent *before);
 /* Whether somebody who reads the version may have to ask for more of its references, when it is deleted already. */
 bool gc_body_outlives(const struct body_record *body);
 /* The BODY row stays until the item that this leaves is worked off: when no read can need it. */

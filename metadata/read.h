@@ -50,6 +50,7 @@ MUST_CHECK enum errc read_versions_query(struct reader *r);
 MUST_CHECK enum errc read_uploads_query(struct reader *r);
 MUST_CHECK enum errc read_upload_query(struct reader *r);
 MUST_CHECK enum errc read_parts_query(struct reader *r);
+MUST_CHECK enum errc read_retired_query(struct reader *r);
 MUST_CHECK enum errc read_extent_query(struct reader *r);
 MUST_CHECK enum errc read_exist_query(struct reader *r);
 MUST_CHECK enum errc read_gc_query(struct reader *r);

@@ -241,7 +241,8 @@ struct meta_gc_item {
     struct extent extent;
     uint8_t part_id[16];
 };
-struct meta_gc_done { uint32_t count; const uint64_t *seqs; }; /* items of kind 1, strictly ascending; gone ones are fine */
+/* Items of kind 1 and of META_QRY_RETIRED, strictly ascending; gone ones are fine. */
+struct meta_gc_done { uint32_t count; const uint64_t *seqs; };
 #define GC_DONE_MAX 4096
 /* One bounded step on an item of kind 2; result `detail` is 1 while more steps are left. */
 struct meta_gc_expand { uint64_t seq; };
@@ -404,6 +405,8 @@ enum meta_query_type {
     META_QRY_GROUP_EXTENTS, /* all extents of the group `from`, in id order, after `extent`; answer: meta_repair_reply */
     META_QRY_TOKENS,        /* all tokens to join by, without their secrets */
     META_QRY_EXTENT_ROWS,   /* all extents in id order, after `extent` (zero: from the first); answer: meta_repair_reply */
+    META_QRY_RETIRED,       /* shards that live extents named before, from seq `from` on: extent.missing says which of the
+                               set's are not named now. Freed when reads have passed `index`, then GC_DONE; answer: meta_gc_reply */
 };
 
 struct meta_query {
@@ -424,7 +427,7 @@ struct meta_query {
     uint32_t limit;                /* at most LIST_ROWS_MAX rows and common prefixes together */
     struct extent_id extent;
     struct slice ids;              /* EXTENTS_EXIST: n x 16 bytes */
-    uint64_t from;                 /* GC, SESSIONS: first seq or id; GROUP_EXTENTS: the group; REPAIR: meta_repair_rank
+    uint64_t from;                 /* GC, RETIRED, SESSIONS: first seq or id; GROUP_EXTENTS: the group; REPAIR: meta_repair_rank
                                       of the last extent seen, whose id is `extent` (zero: from the start) */
     struct slice name;             /* SETTING */
 };

@@ -623,11 +623,9 @@ static bool is_ours(const struct extent_rebuild *r, const struct extent *now)
     return same_places(now, &r->after) && (r->recode || (now->missing & (r->targets | r->adopted)) != (r->targets | r->adopted));
 }
 
-static void published(struct extent_rebuild *r, uint64_t index)
+static void published(struct extent_rebuild *r)
 {
-    r->result.index = index;
     r->result.has_retired = r->recode;
-    r->result.retired = r->params.extent;
     rebuild_end(r, ERRC_OK, "");
 }
 
@@ -649,7 +647,7 @@ static void record_seen(struct meta_op *op)
     if (op->status != ERRC_OK) {
         r->publish_again = true; /* stale once more, then asked again */
     } else if (op->extent.outcome == META_OK && is_ours(r, &op->extent.extent)) {
-        published(r, atomic_load(&r->store->meta->index_seen));
+        published(r);
     } else {
         if (op->extent.outcome == META_OK) {
             targets_keep_named(r, &op->extent.extent);
@@ -678,7 +676,7 @@ static void publish_done(struct meta_op *op)
          * cleared or begun again while an older one can come true. */
         r->publish_again = true;
     } else if (op->result.outcome == META_OK) {
-        published(r, op->result.index);
+        published(r);
     } else if (op->result.outcome == META_STALE || op->result.outcome == META_NO_KEY) {
         record_ask(r);
         return;

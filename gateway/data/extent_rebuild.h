@@ -14,7 +14,7 @@
  * Two kinds. Missing shards are made again in the same code. An extent in a smaller code than its class is written
  * anew in the class's code as a second set of shards under the same id, each on another disk than the shard of the same
  * index in the first set, so that (disk, id, index) names one immutable thing at every time; the first set is
- * freed later, when no read can know it any more (result.retired). Nothing is ever freed that the current record names.
+ * freed later, when no read can know it any more (META_QRY_RETIRED). Nothing is ever freed that the current record names.
  *
  * There must be one repairer for an extent at a time: in `cairn server` the one repair_worker.
  * Thread: its executor (serial). Memory: a few MiB at a time, outside the streams' budgets.
@@ -31,9 +31,7 @@ struct extent_rebuild_result {
                                for the new shards; CORRUPT fewer than k good shards; NO_SPACE; IO */
     struct error error;
     uint64_t bytes_read, bytes_written;
-    bool has_retired;       /* the first set of shards: free it when every read is past `index` */
-    struct extent retired;
-    uint64_t index;
+    bool has_retired;       /* a first set of shards is to be freed: META_QRY_RETIRED knows it */
 };
 
 struct extent_rebuild_params {

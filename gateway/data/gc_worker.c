@@ -6,25 +6,15 @@
 
 #include "common/base/assert.h"
 #include "common/base/mem.h"
-#include "common/rpc/rpc_schema.h"
-#include "gateway/data/shard_call.h"
+#include "gateway/data/free_round.h"
 
 #define PAGE_ITEMS 256
-#define DISK_SLOTS 64               /* disks in one round; the bits of item_state.disks */
 #define IDLE_MS_DEFAULT 1000
 #define PAGE_ARENA_BYTES (2u << 20)
 
-struct disk_slot {
-    struct cluster_map_shard where;
-    struct enc names;
-    uint32_t count;
-    bool failed;
-};
-
 struct item_state {
     uint64_t seq;
-    uint64_t disks;                 /* slots that must have answered OK */
-    bool unknown;                   /* its group is not known here */
+    struct free_item free;
 };
 
 struct gc_worker {
@@ -37,11 +27,9 @@ struct gc_worker {
     void (*stop_done)(void *data);
     void *stop_data;
     uint64_t cursor;                /* seq from which the next page is asked */
-    struct disk_slot slots[DISK_SLOTS];
-    unsigned slot_count;
+    struct free_round round;
     struct item_state items[PAGE_ITEMS];
     unsigned item_count;
-    unsigned pending;
     uint64_t done_seqs[PAGE_ITEMS];
     uint64_t expand_seq;
     uint64_t freed;
@@ -104,22 +92,15 @@ static void report_done(struct meta_op *op)
     page_end(op->data); /* an unknown outcome is harmless: the shards are freed again */
 }
 
-static void round_report(struct gc_worker *worker)
+static void round_report(void *data)
 {
+    struct gc_worker *worker = data;
     struct meta_command command = { .type = META_CMD_GC_DONE };
     uint32_t count = 0;
     for (unsigned i = 0; i < worker->item_count; i++) {
-        const struct item_state *item = &worker->items[i];
-        bool done = !item->unknown;
-        for (unsigned s = 0; s < worker->slot_count; s++) {
-            done &= !((item->disks >> s & 1) != 0 && worker->slots[s].failed);
+        if (free_round_freed(&worker->round, &worker->items[i].free)) {
+            worker->done_seqs[count++] = worker->items[i].seq;
         }
-        if (done) {
-            worker->done_seqs[count++] = item->seq;
-        }
-    }
-    for (unsigned s = 0; s < worker->slot_count; s++) {
-        enc_free(&worker->slots[s].names);
     }
     worker->freed += count;
     if (count == 0) {
@@ -132,75 +113,15 @@ static void round_report(struct gc_worker *worker)
     meta_propose(worker->config.store->meta, &worker->op, &command);
 }
 
-static void free_done(struct shard_call *call)
-{
-    struct gc_worker *worker = call->owner;
-    if (call->status != ERRC_OK && call->status != ERRC_NOT_FOUND) {
-        worker->slots[call->first_cell].failed = true;
-    }
-    worker->pending--;
-    shard_call_free(call);
-    if (worker->pending == 0) {
-        round_report(worker);
-    }
-}
-
-static void round_start(struct gc_worker *worker)
-{
-    for (unsigned s = 0; s < worker->slot_count; s++) {
-        struct disk_slot *slot = &worker->slots[s];
-        struct node_shard_free message = { slot->where.disk, slot->count, enc_slice(&slot->names) };
-        struct shard_call *call = shard_call_new(worker->config.store, worker->config.executor, RPC_NODE_SHARD_FREE,
-                                                 &slot->where, 0, worker, free_done);
-        call->first_cell = s; /* which slot */
-        node_shard_free_encode(&call->head, &message);
-        worker->pending++;
-        shard_call_start(call, slot->where.channel);
-    }
-    if (worker->slot_count == 0) {
-        round_report(worker);
-    }
-}
-
-static int slot_for(struct gc_worker *worker, const struct cluster_map_shard *where)
-{
-    for (unsigned s = 0; s < worker->slot_count; s++) {
-        if (disk_id_equal(worker->slots[s].where.disk, where->disk)) {
-            return worker->slots[s].count < NODE_FREE_MAX ? (int)s : -1;
-        }
-    }
-    if (worker->slot_count == DISK_SLOTS) {
-        return -1;
-    }
-    worker->slots[worker->slot_count] = (struct disk_slot){ .where = *where };
-    return (int)worker->slot_count++;
-}
-
 /* False: no room in this round. */
 static bool round_add(struct gc_worker *worker, const struct meta_gc_item *item)
 {
-    struct cluster_map_shard where[CODE_SHARDS_MAX];
-    struct item_state state = { .seq = item->seq };
-    if (cluster_map_locate(worker->config.store->map, &item->extent, where) != ERRC_OK) {
-        cluster_map_refresh(worker->config.store->map, NULL, NULL);
-        state.unknown = true;
-        worker->items[worker->item_count++] = state;
-        return true;
+    struct item_state *state = &worker->items[worker->item_count];
+    state->seq = item->seq;
+    if (!free_round_add(&worker->round, &item->extent, UINT32_MAX, &state->free)) {
+        return false; /* names added so far only free early what is to be freed anyway */
     }
-    for (unsigned i = 0; i < (unsigned)item->extent.code.k + item->extent.code.m; i++) {
-        if (where[i].removed) {
-            continue;
-        }
-        int slot = slot_for(worker, &where[i]);
-        if (slot < 0) {
-            return false; /* names added so far only free early what is to be freed anyway */
-        }
-        enc_raw(&worker->slots[slot].names, item->extent.id.bytes, ID_BYTES);
-        enc_u8(&worker->slots[slot].names, (uint8_t)i);
-        worker->slots[slot].count++;
-        state.disks |= UINT64_C(1) << (unsigned)slot;
-    }
-    worker->items[worker->item_count++] = state;
+    worker->item_count++;
     return true;
 }
 
@@ -239,7 +160,7 @@ static void page_done(struct meta_op *op)
     }
     uint64_t horizon = session_horizon(worker->config.store->session);
     uint64_t expand = 0;
-    worker->slot_count = 0;
+    free_round_begin(&worker->round, worker->config.store, worker->config.executor);
     worker->item_count = 0;
     worker->last_page = op->gc.count < PAGE_ITEMS;
     for (uint32_t i = 0; i < op->gc.count; i++) {
@@ -267,7 +188,7 @@ static void page_done(struct meta_op *op)
         worker->expand_seq = expand;
         expand_ask(worker);
     } else {
-        round_start(worker);
+        free_round_run(&worker->round, round_report, worker);
     }
 }
 

@@ -79,6 +79,7 @@ static enum errc query_decode(struct meta_op *op, struct slice r)
     case META_QRY_LIST_PARTS:    return meta_parts_reply_decode(r, op->arena, &op->parts);
     case META_QRY_EXTENT:        return meta_extent_reply_decode(r, op->arena, &op->extent);
     case META_QRY_EXTENTS_EXIST: return meta_exist_reply_decode(r, op->arena, &op->exist);
+    case META_QRY_RETIRED:
     case META_QRY_GC:            return meta_gc_reply_decode(r, op->arena, &op->gc);
     case META_QRY_GROUP_EXTENTS:
     case META_QRY_EXTENT_ROWS:

@@ -1,5 +1,5 @@
 /*
- *   pass:  RETIRED (free first sets) -> SWEEPS (mark what replaced disks held) -> QUEUE page by page:
+ *   pass:  RETIRED (free first sets, page by page) -> SWEEPS (mark what replaced disks held) -> QUEUE page by page:
  *          for each extent: RECORD (fetched again) -> REBUILD -> next            -> sleep
  */
 #include "gateway/data/repair_worker.h"
@@ -8,20 +8,15 @@
 #include "common/base/mem.h"
 #include "gateway/data/data_lock.h"
 #include "gateway/data/extent_rebuild.h"
-#include "gateway/data/shard_call.h"
+#include "gateway/data/free_round.h"
 
 #define IDLE_MS_DEFAULT 2000
 #define IDLE_MS_MAX 60000 /* after passes that could do nothing; a kick looks at once */
 #define PAGE_EXTENTS 256
 #define PAGE_ARENA_BYTES (4u << 20)
 #define LOST_TRIED_MAX 64 /* extents with more than m shards marked that one pass looks at: each costs reads of all of them */
-#define RETIRED_MAX 4096 /* more first sets than that stay on the disks as garbage of a live extent */
-
-struct retired_set {
-    struct list node;
-    struct extent extent;
-    uint64_t index;
-};
+#define RETIRED_PAGE 256
+#define RETIRED_PAGES_MAX 16 /* in one pass: sets whose disks are away must not hold up repairs */
 
 struct repair_worker {
     struct repair_worker_config config;
@@ -42,25 +37,26 @@ struct repair_worker {
     struct extent_id lost_after;   /* those with more than m marked are tried in turn, over the passes */
     unsigned lost_tried;           /* in this pass */
     struct extent_rebuild *rebuild;
-    struct list retired;
-    unsigned retired_count;
-    struct retired_set *retiring;
+    struct free_round round;       /* of first sets */
+    uint64_t retired_seqs[RETIRED_PAGE];
+    struct free_item retired[RETIRED_PAGE];
+    uint32_t retired_count;
+    uint64_t retired_from;         /* seq of the next page; over the passes, from the start again at the end */
+    unsigned retired_pages;        /* in this pass */
+    bool retired_last;             /* no page follows */
+    bool retired_waits;            /* for a read to end: the next pass is near */
     struct data_lock lock;
     struct repair_progress progress; /* guarded */
 };
 
 static void page_next(struct repair_worker *worker);
 static void page_ask(struct repair_worker *worker);
-static void retired_next(struct repair_worker *worker);
 
 static void worker_free(struct repair_worker *worker)
 {
     void (*done)(void *data) = worker->stop_done;
     void *data = worker->stop_data;
     timer_stop(worker->config.executor, &worker->timer);
-    while (!list_empty(&worker->retired)) {
-        mem_free(container_of(list_pop(&worker->retired), struct retired_set, node));
-    }
     if (worker->op.client != NULL) {
         meta_op_release(&worker->op);
     }
@@ -93,18 +89,6 @@ static void op_begin(struct repair_worker *worker, void (*done)(struct meta_op *
 
 /* ---- the queue ---- */
 
-static void retire(struct repair_worker *worker, const struct extent_rebuild_result *result)
-{
-    if (worker->retired_count >= RETIRED_MAX) {
-        return;
-    }
-    struct retired_set *set = mem_zalloc(sizeof(*set));
-    set->extent = result->retired;
-    set->index = result->index;
-    list_append(&worker->retired, &set->node);
-    worker->retired_count++;
-}
-
 static void rebuild_done(void *data, const struct extent_rebuild_result *result)
 {
     struct repair_worker *worker = data;
@@ -116,9 +100,7 @@ static void rebuild_done(void *data, const struct extent_rebuild_result *result)
     worker->progress.bytes_written += result->bytes_written;
     data_lock_give(&worker->lock);
     worker->useful |= result->status == ERRC_OK;
-    if (result->has_retired) {
-        retire(worker, result);
-    }
+    worker->retired_waits |= result->has_retired;
     page_next(worker);
 }
 
@@ -149,7 +131,7 @@ static void pass_end(struct repair_worker *worker)
     if (worker->lost_tried < LOST_TRIED_MAX) { /* all behind the mark were looked at: from the start again */
         worker->lost_after = (struct extent_id){ { 0 } };
     }
-    bool rests = !worker->useful && list_empty(&worker->retired);
+    bool rests = !worker->useful && !worker->retired_waits;
     worker->idle_ms = !rests ? worker->config.idle_ms : worker->idle_ms * 2 < IDLE_MS_MAX ? worker->idle_ms * 2 : IDLE_MS_MAX;
     worker_sleep(worker);
 }
@@ -274,51 +256,85 @@ static void sweep_ask(struct repair_worker *worker)
     meta_query(worker->config.store->meta, &worker->op, &query);
 }
 
-/* ---- first sets ---- */
+/* ---- first sets ----
+ *
+ * The metadata service remembers them (META_QRY_RETIRED), so that no end of a process forgets them. They are freed here and not by
+ * the gc worker because a rebuild may write a shard under the name of one that lay there before: never while one runs. */
 
-/* Only what the record of now does not name is freed. */
-static void retired_record(struct meta_op *op)
+static void retired_ask(struct repair_worker *worker);
+
+static void retired_page_end(struct repair_worker *worker)
 {
-    struct repair_worker *worker = op->data;
-    struct retired_set *set = worker->retiring;
-    worker->retiring = NULL;
-    if (op->status != ERRC_OK) {
-        list_append(&worker->retired, &set->node);
+    if (worker->retired_last) {
+        worker->retired_from = 0;
+    }
+    if (worker->stopping) {
         worker_sleep(worker);
-        return;
+    } else if (worker->retired_last || ++worker->retired_pages >= RETIRED_PAGES_MAX) {
+        sweep_ask(worker);
+    } else {
+        retired_ask(worker);
     }
-    struct cluster_map_shard where[CODE_SHARDS_MAX];
-    const struct extent *now = &op->extent.extent;
-    uint32_t shards = 0;
-    for (unsigned i = 0; i < (unsigned)set->extent.code.k + set->extent.code.m; i++) {
-        bool named = op->extent.outcome == META_OK && now->group == set->extent.group &&
-                     i < (unsigned)now->code.k + now->code.m && now->position[i] == set->extent.position[i];
-        shards |= (uint32_t)!named << i;
-    }
-    if (cluster_map_locate(worker->config.store->map, &set->extent, where) == ERRC_OK) {
-        shard_call_free_shards(worker->config.store, worker->config.executor, set->extent.id, shards, where);
-    }
-    worker->retired_count--;
-    mem_free(set);
-    retired_next(worker);
 }
 
-static void retired_next(struct repair_worker *worker)
+static void retired_reported(struct meta_op *op)
 {
-    struct list *first = worker->retired.next;
-    if (worker->stopping || first == &worker->retired) {
-        sweep_ask(worker);
+    retired_page_end(op->data); /* an unknown outcome is harmless: they are freed again, if not named by then */
+}
+
+static void retired_freed(void *data)
+{
+    struct repair_worker *worker = data;
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < worker->retired_count; i++) {
+        if (free_round_freed(&worker->round, &worker->retired[i])) {
+            worker->retired_seqs[count++] = worker->retired_seqs[i];
+        }
+    }
+    if (count == 0) {
+        retired_page_end(worker);
         return;
     }
-    struct retired_set *set = container_of(first, struct retired_set, node);
-    if (session_horizon(worker->config.store->session) <= set->index) {
-        sweep_ask(worker); /* a read may still know it: the next pass looks again */
+    struct meta_command command = { .type = META_CMD_GC_DONE };
+    command.gc_done.count = count;
+    command.gc_done.seqs = worker->retired_seqs;
+    op_begin(worker, retired_reported);
+    meta_propose(worker->config.store->meta, &worker->op, &command);
+}
+
+static void retired_page(struct meta_op *op)
+{
+    struct repair_worker *worker = op->data;
+    if (worker->stopping || op->status != ERRC_OK) {
+        worker->retired_last = true;
+        retired_page_end(worker);
         return;
     }
-    list_remove(&set->node);
-    worker->retiring = set;
-    struct meta_query query = { .type = META_QRY_EXTENT, .extent = set->extent.id };
-    op_begin(worker, retired_record);
+    uint64_t horizon = session_horizon(worker->config.store->session);
+    worker->retired_count = 0;
+    worker->retired_last = op->gc.count < RETIRED_PAGE;
+    free_round_begin(&worker->round, worker->config.store, worker->config.executor);
+    for (uint32_t i = 0; i < op->gc.count && i < RETIRED_PAGE; i++) {
+        const struct meta_gc_item *item = &op->gc.items[i];
+        if (horizon <= item->index) { /* a read may still know it, and all behind */
+            worker->retired_waits = true;
+            worker->retired_last = true;
+            break;
+        }
+        if (!free_round_add(&worker->round, &item->extent, item->extent.missing, &worker->retired[worker->retired_count])) {
+            worker->retired_last = false;
+            break;
+        }
+        worker->retired_seqs[worker->retired_count++] = item->seq;
+        worker->retired_from = item->seq + 1;
+    }
+    free_round_run(&worker->round, retired_freed, worker);
+}
+
+static void retired_ask(struct repair_worker *worker)
+{
+    struct meta_query query = { .type = META_QRY_RETIRED, .from = worker->retired_from, .limit = RETIRED_PAGE };
+    op_begin(worker, retired_page);
     meta_query(worker->config.store->meta, &worker->op, &query);
 }
 
@@ -326,7 +342,9 @@ static void timer_run(struct task *task)
 {
     struct repair_worker *worker = container_of(container_of(task, struct timer, task), struct repair_worker, timer);
     worker->busy = true;
-    retired_next(worker);
+    worker->retired_pages = 0;
+    worker->retired_waits = false;
+    retired_ask(worker);
 }
 
 /* ---- doors ---- */
@@ -340,7 +358,6 @@ struct repair_worker *repair_worker_start(const struct repair_worker_config *con
     }
     worker->idle_ms = worker->config.idle_ms;
     data_lock_init(&worker->lock);
-    list_init(&worker->retired);
     worker->timer.task.run = timer_run;
     timer_start(config->executor, &worker->timer, 0);
     return worker;

@@ -58,6 +58,10 @@ static void repaired(struct fake_meta *meta, const struct meta_extent_repaired *
         result->outcome = META_STALE;
         return;
     }
+    if (extent->code.k != command->after.code.k || extent->code.m != command->after.code.m) {
+        meta->retired[meta->retired_count++] =
+            (struct meta_gc_item){ .seq = 1000 + meta->index, .index = meta->index, .kind = 1, .extent = *extent };
+    }
     *extent = command->after;
     extent->epoch = command->epoch + 1;
     meta->repaired++;
@@ -65,6 +69,14 @@ static void repaired(struct fake_meta *meta, const struct meta_extent_repaired *
 
 static void gc_done(struct fake_meta *meta, const struct meta_gc_done *command)
 {
+    for (uint32_t i = 0; i < command->count; i++) {
+        for (unsigned g = 0; g < meta->retired_count; g++) {
+            if (meta->retired[g].seq == command->seqs[i]) {
+                meta->retired[g] = meta->retired[--meta->retired_count];
+                break;
+            }
+        }
+    }
     for (uint32_t i = 0; i < command->count; i++) {
         for (unsigned g = 0; g < meta->gc_count; g++) {
             if (meta->gc[g].seq == command->seqs[i]) {
@@ -157,6 +169,26 @@ static void serve_gc(struct fake_meta *meta, const struct meta_query *query, str
     meta_gc_reply_encode(reply, &answer);
 }
 
+static void serve_retired(struct fake_meta *meta, const struct meta_query *query, struct enc *reply)
+{
+    struct meta_gc_item items[FAKE_GC];
+    uint32_t count = 0;
+    for (unsigned g = 0; g < meta->retired_count && count < query->limit; g++) {
+        struct meta_gc_item *item = &items[count];
+        *item = meta->retired[g];
+        const struct extent *now = fake_meta_extent(meta, item->extent.id);
+        item->extent.missing = 0;
+        for (unsigned i = 0; i < (unsigned)item->extent.code.k + item->extent.code.m; i++) {
+            bool named = now != NULL && now->group == item->extent.group && now->position[i] == item->extent.position[i] &&
+                         i < (unsigned)now->code.k + now->code.m;
+            item->extent.missing |= (uint32_t)!named << i;
+        }
+        count += item->seq >= query->from ? 1 : 0;
+    }
+    struct meta_gc_reply answer = { count, items };
+    meta_gc_reply_encode(reply, &answer);
+}
+
 static void serve_repair(struct fake_meta *meta, struct enc *reply)
 {
     struct extent found[FAKE_EXTENTS];
@@ -210,6 +242,8 @@ static enum errc serve_query(struct fake_meta *meta, struct rpc_call *call, stru
         serve_exist(meta, &query, &call->reply);
     } else if (query.type == META_QRY_GC) {
         serve_gc(meta, &query, &call->reply);
+    } else if (query.type == META_QRY_RETIRED) {
+        serve_retired(meta, &query, &call->reply);
     } else if (query.type == META_QRY_REPAIR) {
         serve_repair(meta, &call->reply);
     } else if (query.type == META_QRY_EXTENTS) {

@@ -27,6 +27,8 @@ struct fake_meta {
     unsigned extent_count;
     struct meta_gc_item gc[FAKE_GC];
     unsigned gc_count;
+    struct meta_gc_item retired[FAKE_GC]; /* what META_QRY_RETIRED answers from */
+    unsigned retired_count;
     unsigned expands_left;      /* steps that an item of kind 2 takes */
     unsigned missing_proposals, repaired, stale;
     struct meta_data_extent more[FAKE_EXTENTS]; /* what META_QRY_EXTENTS answers from */

@@ -419,6 +419,53 @@ static void the_worker_repairs_all_there_is(void **state)
     data_world_close(&world);
 }
 
+/* Whoever brings an extent to its class may die before the first set is freed: the next one frees it, all of it. */
+static void first_sets_outlive_the_worker(void **state)
+{
+    (void)state;
+    bool stopped = false;
+    open_world(6);
+    for (unsigned i = 2; i < 6; i++) {
+        cluster_map_disk_state(world.map, fake_disk_id(i), DISK_FENCED, 0, 0);
+    }
+    write_known(2000000, 6);
+    struct extent before = *record();
+    assert_int_equal(before.code.k, 1);
+    for (unsigned i = 2; i < 6; i++) {
+        cluster_map_disk_state(world.map, fake_disk_id(i), DISK_ONLINE, 0, 0);
+    }
+    struct session_read pin;
+    session_read_begin(world.session, &pin);
+    struct repair_worker_config config = { .store = &world.store, .executor = executor };
+    struct repair_worker *worker = repair_worker_start(&config);
+    run_for(10000);
+    assert_int_equal(record()->code.k, 4);
+    repair_worker_stop(worker, on_stopped, &stopped);
+    run_for(1000);
+    assert_true(stopped);
+    assert_int_equal(fake_node_shards(&world.node), 8);
+    session_read_end(world.session, &pin);
+    uint32_t disk = before.position[0];
+    world.node.disks[disk].fail = ERRC_UNAVAILABLE;
+    worker = repair_worker_start(&config);
+    run_for(10000);
+    world.node.disks[disk].fail = ERRC_OK;
+    assert_int_equal(fake_node_shards(&world.node), 7); /* its disk has not said so: the set stays known */
+    assert_int_equal(world.meta_service.retired_count, 1);
+    run_for(120000);
+    assert_int_equal(fake_node_shards(&world.node), 6);
+    assert_int_equal(world.meta_service.retired_count, 0);
+    for (unsigned i = 0; i < 6; i++) {
+        assert_int_equal(fake_node_copies(&world.node, record()->id, i), 1);
+    }
+    check_now(6);
+    stopped = false;
+    repair_worker_stop(worker, on_stopped, &stopped);
+    run_for(1000);
+    assert_true(stopped);
+    data_world_close(&world);
+}
+
 static void a_throttled_repair_takes_its_time(void **state)
 {
     (void)state;
@@ -603,6 +650,7 @@ int main(void)
         cmocka_unit_test(a_cancel_at_every_step_hurts_nothing),
         cmocka_unit_test(a_lost_answer_of_the_publication_is_asked_again),
         cmocka_unit_test(the_worker_repairs_all_there_is),
+        cmocka_unit_test(first_sets_outlive_the_worker),
         cmocka_unit_test(a_throttled_repair_takes_its_time),
         cmocka_unit_test(garbage_waits_for_readers_and_absent_disks),
         cmocka_unit_test(parts_are_expanded_and_many_items_freed),

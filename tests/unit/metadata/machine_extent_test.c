@@ -412,6 +412,63 @@ static void a_rank_that_moves_skips_nobody(void **state)
     fixture_close(&f);
 }
 
+static struct meta_gc_reply retired(struct fixture *f, uint64_t from)
+{
+    struct meta_gc_reply reply;
+    struct meta_query query = { .type = META_QRY_RETIRED, .from = from };
+    assert_int_equal(meta_gc_reply_decode(fixture_query(f, &query), &f->arena, &reply), ERRC_OK);
+    return reply;
+}
+
+/* An extent brought to another code: its first set is known until it is said to be freed, whatever becomes of the extent. */
+static void first_sets_are_remembered(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_open(&f);
+    uint64_t b = fixture_bucket(&f, "bucket", META_VERSIONING_UNSET);
+    struct extent e = fixture_extent(&f, BYTES);
+    struct extent first = e;
+    first.code.k = 1;
+    first.missing = 1;
+    struct extent_ref ref = whole(&first);
+    struct meta_command cmd = put_extents(&f, b, "k", 1, &first, 1, &ref);
+    assert_int_equal(fixture_apply(&f, &cmd).outcome, META_OK);
+    struct meta_command repaired = { .type = META_CMD_EXTENT_REPAIRED };
+    repaired.extent_repaired = (struct meta_extent_repaired){ .id = e.id, .epoch = first.epoch, .after = first };
+    repaired.extent_repaired.after.missing = 0;
+    repaired.extent_repaired.after.epoch++;
+    assert_int_equal(fixture_apply(&f, &repaired).outcome, META_OK);
+    assert_int_equal(retired(&f, 0).count, 0); /* the same code: nothing is left over */
+    repaired.extent_repaired.epoch++;
+    repaired.extent_repaired.after = e;
+    repaired.extent_repaired.after.epoch = first.epoch + 2;
+    for (unsigned i = 0; i < 6; i++) {
+        repaired.extent_repaired.after.position[i] = (uint8_t)(i == 2 ? first.position[2] : 10 + i);
+    }
+    assert_int_equal(fixture_apply(&f, &repaired).outcome, META_OK);
+    fixture_reopen(&f);
+    struct meta_gc_reply items = retired(&f, 0);
+    assert_int_equal(items.count, 1);
+    assert_int_equal(items.items[0].index, f.index);
+    assert_int_equal(items.items[0].extent.code.k, 1);
+    assert_int_equal(items.items[0].extent.missing, 3); /* the third one is named by the record of now too */
+    assert_int_equal(retired(&f, items.items[0].seq + 1).count, 0);
+    assert_int_equal(fixture_gc(&f).count, 0);
+    fixture_delete(&f, b, "k");
+    assert_int_equal(fixture_gc(&f).count, 1);
+    assert_int_equal(retired(&f, 0).items[0].extent.missing, 7);
+    uint64_t seqs[] = { items.items[0].seq, fixture_gc(&f).items[0].seq };
+    struct meta_command done = { .type = META_CMD_GC_DONE };
+    done.gc_done = (struct meta_gc_done){ .count = 2, .seqs = seqs };
+    assert_int_equal(fixture_apply(&f, &done).value, 2);
+    assert_int_equal(retired(&f, 0).count, 0);
+    assert_int_equal(fixture_gc(&f).count, 0);
+    assert_int_equal(fixture_status(&f).gc_items, 0);
+    assert_int_equal(table_count(&f, TABLE_RETIRED), 0);
+    fixture_close(&f);
+}
+
 static void disk_replaced(void **state)
 {
     (void)state;
@@ -552,6 +609,7 @@ int main(void)
         cmocka_unit_test(sessions),
         cmocka_unit_test(repair_order_and_cas),
         cmocka_unit_test(disk_replaced),
+        cmocka_unit_test(first_sets_are_remembered),
         cmocka_unit_test(a_rank_that_moves_skips_nobody),
         cmocka_unit_test(many_references_leave_in_steps),
         cmocka_unit_test(ranges_join_extents),
