@@ -63,8 +63,12 @@ static inline struct list *list_pop(struct list *head)
 /* Moves all nodes of source behind those of target; source is empty afterwards. */
 static inline void list_move_all(struct list *target, struct list *source)
 {
-    while (!list_empty(source)) {
-        list_append(target, list_pop(source));
+    if (!list_empty(source)) {
+        source->next->prev = target->prev;
+        target->prev->next = source->next;
+        source->prev->next = target;
+        target->prev = source->prev;
+        list_init(source);
     }
 }
 

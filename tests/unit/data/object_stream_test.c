@@ -452,6 +452,40 @@ static void a_disk_that_is_gone_is_given_up_soon(void **state)
     }
 }
 
+/* Two nodes of six stop, whichever: an upload of any size goes elsewhere once they are called away. */
+static void two_disks_that_are_gone_are_done_without(void **state)
+{
+    (void)state;
+    const uint64_t lengths[] = { 900, 40000, 1900000, 5000000, 20000000 };
+    for (unsigned round = 0; round < 15 * 5; round++) {
+        struct data_config config = small_config();
+        struct world_writer w;
+        unsigned first = 0;
+        unsigned second = 1;
+        for (unsigned i = 0; i < round % 15; i++) { /* the pair of that number */
+            second++;
+            first += second == 6;
+            second = second == 6 ? first + 1 : second;
+        }
+        config.call_timeout_ms = 20000;
+        config.gone_call_ms = 2000;
+        data_world_open(&world, 6, &config);
+        world.node.disks[first].hangs = world.node.disks[second].hangs = true;
+        world_writer_open(&w, &world, 4, 2, lengths[round / 15], 11, &object);
+        world_writer_pump(&w);
+        (void)turn_env_run(&world.env, world_writer_finished, &w, 3500);
+        cluster_map_disk_state(world.map, fake_disk_id(first), DISK_ABSENT, 0, 0);
+        cluster_map_disk_state(world.map, fake_disk_id(second), DISK_ABSENT, 0, 0);
+        assert_true(turn_env_run(&world.env, world_writer_finished, &w, 3000));
+        assert_int_equal(object.status, ERRC_OK);
+        object_writer_keep(w.writer);
+        (void)turn_env_drain(&world.env);
+        check_read(0, w.length, 11);
+        fake_node_release(&world.node);
+        data_world_close(&world);
+    }
+}
+
 static void discard_frees_every_shard_at_every_step(void **state)
 {
     (void)state;
@@ -634,6 +668,7 @@ int main(void)
         cmocka_unit_test(all_disks_full_is_no_space),
         cmocka_unit_test(a_hung_disk_is_given_up_by_a_write),
         cmocka_unit_test(a_disk_that_is_gone_is_given_up_soon),
+        cmocka_unit_test(two_disks_that_are_gone_are_done_without),
         cmocka_unit_test(discard_frees_every_shard_at_every_step),
         cmocka_unit_test(a_reader_can_be_closed_at_every_step),
         cmocka_unit_test(a_small_budget_is_shared_by_many_writers),
