@@ -206,7 +206,18 @@ static bool node_takes(const struct meta_cluster_reply *reply, struct node_id id
     return node == NULL || node->state == META_NODE_IN;
 }
 
-static void disk_install(struct cluster_map *map, const struct meta_cluster_reply *reply, uint32_t index)
+/* Of all disks. It compares each with each: before the lock is taken, which every read and write needs. Give back by mem_free. */
+static struct spread_place *places_of(const struct meta_cluster_reply *reply)
+{
+    struct spread_place *places = mem_alloc((reply->disk_count + 1) * sizeof(*places));
+    for (uint32_t i = 0; i < reply->disk_count; i++) {
+        places[i] = place_of(reply, i);
+    }
+    return places;
+}
+
+static void disk_install(struct cluster_map *map, const struct meta_cluster_reply *reply, uint32_t index,
+                         struct spread_place place)
 {
     const struct meta_disk *from = &reply->disks[index];
     struct map_disk *disk = disk_get(map, from->id);
@@ -216,7 +227,7 @@ static void disk_install(struct cluster_map *map, const struct meta_cluster_repl
     disk->node = from->node;
     disk->map_state = from->state;
     disk->in_map = true;
-    disk->place = place_of(reply, index);
+    disk->place = place;
     disk->node_takes = node_takes(reply, from->node);
     if (disk->total_bytes == 0) {
         disk->total_bytes = from->bytes;
@@ -251,6 +262,7 @@ void cluster_map_install(struct cluster_map *map, const struct meta_cluster_repl
     if (map->config.on_nodes != NULL) {
         map->config.on_nodes(map->config.on_nodes_data, reply);
     }
+    struct spread_place *places = places_of(reply);
     data_lock_take(&map->lock);
     if (reply->revision >= map->revision) {
         map->revision = reply->revision;
@@ -258,7 +270,7 @@ void cluster_map_install(struct cluster_map *map, const struct meta_cluster_repl
             map->disks[i].in_map = false;
         }
         for (unsigned i = 0; i < reply->disk_count; i++) {
-            disk_install(map, reply, i);
+            disk_install(map, reply, i, places[i]);
         }
         map->group_count = 0;
         for (unsigned i = 0; i < reply->group_count; i++) {
@@ -266,6 +278,7 @@ void cluster_map_install(struct cluster_map *map, const struct meta_cluster_repl
         }
     }
     data_lock_give(&map->lock);
+    mem_free(places);
 }
 
 static void refresh_done(struct meta_op *op)
