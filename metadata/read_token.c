@@ -12,7 +12,7 @@ enum errc read_tokens_query(struct reader *r)
     if (reply.tokens == NULL) {
         return error_set(r->e, ERRC_LIMIT, "metadata query: too large");
     }
-    key_begin(&first, TABLE_TOKEN);
+    key_table_u64(&first, TABLE_TOKEN, r->query->from);
     key_begin(&end, TABLE_TOKEN + 1);
     enum errc rc = read_walk(r, &first, &end, &it);
     if (rc != ERRC_OK) {

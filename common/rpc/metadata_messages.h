@@ -311,6 +311,7 @@ struct meta_token {
     uint64_t expires_ms;            /* wall clock of the proposer */
 };
 struct meta_token_put { struct meta_token token; };
+/* Each TOKEN_PUT and TOKEN_USE deletes some tokens that ended long ago (metadata/apply_node.c). */
 /* Compare-and-set: the first key to use a token has it; the same key may use it again (a join whose answer was lost).
  * On OK the node is in the map. */
 struct meta_token_use {
@@ -403,7 +404,7 @@ enum meta_query_type {
     META_QRY_SETTING,
     META_QRY_STATUS,        /* counts: see meta_status */
     META_QRY_GROUP_EXTENTS, /* all extents of the group `from`, in id order, after `extent`; answer: meta_repair_reply */
-    META_QRY_TOKENS,        /* all tokens to join by, without their secrets */
+    META_QRY_TOKENS,        /* tokens to join by, without their secrets, from the id `from` (read as big-endian) on */
     META_QRY_EXTENT_ROWS,   /* all extents in id order, after `extent` (zero: from the first); answer: meta_repair_reply */
     META_QRY_RETIRED,       /* shards that live extents named before, from seq `from` on: extent.missing says which of the
                                set's are not named now. Freed when reads have passed `index`, then GC_DONE; answer: meta_gc_reply */

@@ -87,6 +87,61 @@ static void tokens_are_listed_without_their_secrets(void **state)
     fixture_close(&f);
 }
 
+static unsigned tokens_listed(uint64_t from, uint32_t limit, uint64_t *ret_next)
+{
+    const struct meta_query query = { .type = META_QRY_TOKENS, .limit = limit, .from = from };
+    struct meta_tokens_reply reply;
+    assert_int_equal(meta_tokens_reply_decode(fixture_query(&f, &query), &f.arena, &reply), ERRC_OK);
+    *ret_next = reply.count > 0 ? load_be64(reply.tokens[reply.count - 1].token.id) + 1 : from;
+    return reply.count;
+}
+
+static void tokens_are_listed_page_by_page(void **state)
+{
+    (void)state;
+    uint64_t next = 0;
+    fixture_open(&f);
+    for (uint8_t id = 1; id <= 7; id++) {
+        assert_int_equal(token_put(id, 1000), META_OK);
+    }
+    assert_int_equal(tokens_listed(0, 3, &next), 3);
+    assert_int_equal(tokens_listed(next, 3, &next), 3);
+    assert_int_equal(tokens_listed(next, 3, &next), 1);
+    assert_int_equal(tokens_listed(next, 3, &next), 0);
+    fixture_close(&f);
+}
+
+#define DAY_MS UINT64_C(86400000)
+
+/* Tokens that ended a week ago go with later commands, a bounded number with each; others stay. */
+static void tokens_go_after_their_end(void **state)
+{
+    (void)state;
+    uint64_t next;
+    const uint64_t now_ms = 1000 * DAY_MS;
+    fixture_open(&f);
+    for (uint8_t id = 1; id <= 40; id++) { /* every fourth one is used */
+        assert_int_equal(token_put(id, now_ms), META_OK);
+        if (id % 4 == 0) {
+            assert_int_equal(token_use(id, 77, now_ms - 1, node_of(id, id)), META_OK);
+        }
+    }
+    assert_int_equal(tokens_listed(0, 100, &next), 40);
+    assert_int_equal(token_put(100, now_ms + 14 * DAY_MS), META_OK); /* it may be made on the very day of their end */
+    assert_int_equal(tokens_listed(0, 100, &next), 41);
+    assert_int_equal(token_use(4, 77, now_ms + 7 * DAY_MS, node_of(4, 4)), META_OK); /* its answer was lost */
+    assert_int_equal(tokens_listed(0, 100, &next), 41);
+    assert_int_equal(token_put(101, now_ms + 14 * DAY_MS + 1), META_OK);
+    assert_int_equal(tokens_listed(0, 100, &next), 42 - 16); /* from the first one on */
+    assert_int_equal(token_use(100, 77, now_ms + 7 * DAY_MS + 1, node_of(100, 100)), META_OK);
+    assert_int_equal(tokens_listed(0, 100, &next), 42 - 16 - 15); /* and 101, which stays */
+    assert_int_equal(token_put(102, now_ms + 15 * DAY_MS), META_OK);
+    assert_int_equal(tokens_listed(0, 100, &next), 3);
+    assert_int_equal(token_use(4, 77, now_ms, node_of(4, 4)), META_TOKEN_UNKNOWN);
+    assert_int_equal(node_count(), 11); /* who joined by them stays */
+    fixture_close(&f);
+}
+
 /* A join asked for again must not bring a node back that was drained meanwhile. */
 static void a_join_repeated_changes_no_state(void **state)
 {
@@ -130,6 +185,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_token_is_used_by_one_key),
         cmocka_unit_test(tokens_are_listed_without_their_secrets),
+        cmocka_unit_test(tokens_are_listed_page_by_page),
+        cmocka_unit_test(tokens_go_after_their_end),
         cmocka_unit_test(a_join_repeated_changes_no_state),
         cmocka_unit_test(an_id_belongs_to_one_key),
     };
