@@ -7,6 +7,7 @@
  * references in a step. Extents that lose their last reference become items of kind GC_EXTENT, which carry
  * the log index of the step and leave the queue by META_CMD_GC_DONE when their shards are freed.
  */
+#include "common/base/bytes.h"
 #include "metadata/machine_state.h"
 
 static void gc_put(struct apply *a, uint64_t seq, const struct gc_record *record)
@@ -232,7 +233,8 @@ static enum errc expand_list(struct apply *a, struct step *step)
     return rc == ERRC_OK ? step_end(a, step, step->item.done >= step->item.part_count, &step->item) : rc;
 }
 
-/* Drops rows of PART of one upload while the step has room; *ret_done when none is left. */
+/* Drops rows of PART of one upload from part item.done on while the step has room; *ret_done when none is left, else item.done is
+ * the next one: a later step need not walk over what was deleted. */
 static enum errc expand_rows(struct apply *a, struct step *step, uint64_t bucket, const uint8_t upload_id[16],
                              bool *ret_done)
 {
@@ -241,6 +243,7 @@ static enum errc expand_rows(struct apply *a, struct step *step, uint64_t bucket
     key_of_upload(&first, TABLE_PART, bucket, upload_id);
     end = first;
     key_successor(&end);
+    key_u16(&first, (uint16_t)step->item.done);
     struct kv_iterator *it = kv->vt->iterate(kv, key_slice(&first), key_slice(&end));
     enum errc rc = ERRC_OK;
     kv->vt->iterator_seek(it, key_slice(&first));
@@ -259,6 +262,9 @@ static enum errc expand_rows(struct apply *a, struct step *step, uint64_t bucket
     if (rc == ERRC_OK && !kv->vt->iterator_valid(it)) {
         *ret_done = true;
         rc = kv->vt->iterator_error(it, a->e);
+    } else if (rc == ERRC_OK) {
+        struct slice key = kv->vt->iterator_key(it);
+        step->item.done = load_be16(key.data + key.len - 2);
     }
     kv->vt->iterator_destroy(it);
     return rc;
@@ -268,20 +274,21 @@ static enum errc expand_upload(struct apply *a, struct step *step)
 {
     bool done;
     enum errc rc = expand_rows(a, step, step->item.bucket, step->item.id, &done);
-    return rc == ERRC_OK ? step_end(a, step, done, NULL) : rc;
+    return rc == ERRC_OK ? step_end(a, step, done, &step->item) : rc;
 }
 
 static enum errc expand_bucket(struct apply *a, struct step *step)
 {
     struct kv *kv = a->m->kv;
-    struct key first, end;
+    struct key first, end, reached = { .len = 0 };
     key_table_u64(&first, TABLE_UPLOAD, step->item.bucket);
     end = first;
     key_successor(&end);
+    struct slice from = step->item.key.len > 0 ? step->item.key : key_slice(&first);
     struct kv_iterator *it = kv->vt->iterate(kv, key_slice(&first), key_slice(&end));
     enum errc rc = ERRC_OK;
     bool rows_done = true;
-    kv->vt->iterator_seek(it, key_slice(&first));
+    kv->vt->iterator_seek(it, from);
     while (rc == ERRC_OK && rows_done && kv->vt->iterator_valid(it) && !step_full(step)) {
         struct slice key = kv->vt->iterator_key(it);
         if (key.len <= 16) {
@@ -291,6 +298,7 @@ static enum errc expand_bucket(struct apply *a, struct step *step)
         rc = expand_rows(a, step, step->item.bucket, key.data + key.len - 16, &rows_done);
         if (rc == ERRC_OK && rows_done) {
             kv->vt->batch_delete(a->m->batch, key);
+            step->item.done = 0;
             step->parts++; /* an upload without parts is work too */
             kv->vt->iterator_next(it);
         }
@@ -299,9 +307,13 @@ static enum errc expand_bucket(struct apply *a, struct step *step)
     if (rc == ERRC_OK && !kv->vt->iterator_valid(it)) {
         done = true;
         rc = kv->vt->iterator_error(it, a->e);
+    } else if (rc == ERRC_OK) {
+        struct slice key = kv->vt->iterator_key(it);
+        key_raw(&reached, key.data, key.len);
+        step->item.key = key_slice(&reached);
     }
     kv->vt->iterator_destroy(it);
-    return rc == ERRC_OK ? step_end(a, step, done, NULL) : rc;
+    return rc == ERRC_OK ? step_end(a, step, done, &step->item) : rc;
 }
 
 /* The body goes; the item goes on with what it named. */

@@ -339,7 +339,8 @@ enum errc record_extent_decode(struct slice value, struct extent *ret)
 void record_gc_encode(struct enc *enc, const struct gc_record *in)
 {
     enc_reset(enc);
-    enc_u8(enc, in->kind == GC_BODY ? RECORD_GC_BODY : RECORD_VERSION);
+    bool with_key = in->kind == GC_BODY || (in->kind == GC_BUCKET && in->key.len > 0);
+    enc_u8(enc, with_key ? RECORD_GC_KEY : RECORD_VERSION);
     enc_u8(enc, in->kind);
     enc_uint(enc, in->index);
     switch (in->kind) {
@@ -360,6 +361,9 @@ void record_gc_encode(struct enc *enc, const struct gc_record *in)
         enc_uint(enc, in->bucket);
         enc_uint(enc, in->done);
         enc_uint(enc, in->part_count);
+        if (with_key) {
+            enc_bytes(enc, in->key);
+        }
         break;
     }
 }
@@ -367,9 +371,9 @@ void record_gc_encode(struct enc *enc, const struct gc_record *in)
 enum errc record_gc_decode(struct slice value, struct gc_record *ret)
 {
     struct dec dec = dec_of(value);
-    bool with_body = value.len > 0 && value.data[0] == RECORD_GC_BODY;
+    bool with_key = value.len > 0 && value.data[0] == RECORD_GC_KEY;
     enum errc rc = ERRC_OK;
-    if (with_body) {
+    if (with_key) {
         (void)dec_u8(&dec);
     } else {
         rc = record_walk(value, &dec);
@@ -378,7 +382,7 @@ enum errc record_gc_decode(struct slice value, struct gc_record *ret)
         return rc;
     }
     *ret = (struct gc_record){ .kind = dec_u8(&dec) };
-    if ((ret->kind == GC_BODY) != with_body) {
+    if (ret->kind == GC_BODY ? !with_key : with_key && ret->kind != GC_BUCKET) {
         return ERRC_CORRUPT;
     }
     ret->index = dec_uint(&dec);
@@ -403,6 +407,9 @@ enum errc record_gc_decode(struct slice value, struct gc_record *ret)
         ret->bucket = dec_uint(&dec);
         ret->done = uint32(&dec);
         ret->part_count = uint32(&dec);
+        if (with_key) {
+            ret->key = dec_bytes(&dec);
+        }
         break;
     default:
         return ERRC_CORRUPT;

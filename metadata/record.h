@@ -14,7 +14,7 @@
 
 #define RECORD_VERSION 1
 #define RECORD_GROUP_CLASS 2 /* version of a group's record that has a class */
-#define RECORD_GC_BODY 2     /* version of a gc item of kind GC_BODY */
+#define RECORD_GC_KEY 2      /* version of a gc item of kind GC_BODY, and of GC_BUCKET once it has a place */
 #define RECORD_PART_CHUNK 128 /* part references in one PART_LIST record */
 #define RECORD_CHUNKS_MAX ((PARTS_MAX + RECORD_PART_CHUNK - 1) / RECORD_PART_CHUNK)
 
@@ -91,8 +91,8 @@ struct gc_record {
     struct slice refs;
     uint8_t id[16]; /* part id or upload id */
     uint64_t bucket;
-    uint32_t done, part_count;
-    struct slice key; /* GC_BODY: of the object; borrowed */
+    uint32_t done, part_count; /* parts dropped, of a list; GC_UPLOAD, GC_BUCKET: number of the next part */
+    struct slice key; /* GC_BODY: of the object; GC_BUCKET: of the map, the upload that it has reached; borrowed */
     uint64_t seq;     /* and of the version */
 };
 
