@@ -23,7 +23,7 @@ static void on_propose(struct task *task)
         rpc_call_finish(call, error_set(&call->error, ERRC_UNAVAILABLE, "the metadata service is not available"));
         return;
     }
-    if (!voter->leading) {
+    if (!voter->leading || voter->yields) {
         voter_refuse(voter, call);
         return;
     }
@@ -341,6 +341,10 @@ static void members_publish(struct voter *voter, struct voter_status *status)
                                                .self = member->id == voter->state.raft_id };
         shown->match_index = shown->self ? voter->durable_index : raft_core_match(voter->core, member->id);
         memcpy(shown->node, member->node, sizeof(shown->node));
+        if (member->votes && !shown->self) {
+            status->replicas_wanted++;
+            status->replicas_behind += voter->leading && !voter_peer_is_current(voter, member->id, shown->match_index);
+        }
     }
 }
 
@@ -352,6 +356,8 @@ void voter_status_publish(struct voter *voter)
     unsigned live = voter_live_count(voter);
     status->leading = voter->leading;
     status->serving = atomic_load(&voter->lease_until_ns) > env_now_ns(voter->env);
+    status->replicas_wanted = voter_mirrors_wanted(voter);
+    status->replicas_behind = live < status->replicas_wanted ? status->replicas_wanted - live : 0;
     members_publish(voter, status);
     status->term = voter->term;
     status->commit_index = voter->commit_index;
@@ -359,8 +365,6 @@ void voter_status_publish(struct voter *voter)
     status->generation = voter->state.generation;
     status->log_bytes = voter->log_bytes;
     status->checkpoint_index = voter->checkpoint.index;
-    status->replicas_wanted = voter_mirrors_wanted(voter);
-    status->replicas_behind = live < status->replicas_wanted ? status->replicas_wanted - live : 0;
     status->mirror_count = 0;
     for (unsigned i = 0; i < voter->mirror_count; i++) {
         const struct voter_mirror *mirror = &voter->mirrors[i];
@@ -372,6 +376,20 @@ void voter_status_publish(struct voter *voter)
         }
     }
     atomic_flag_clear_explicit(&voter->status_lock, memory_order_release);
+}
+
+enum errc voter_query_own(struct voter *voter, struct slice query, struct enc *ret_reply, struct error *e)
+{
+    struct voter_store *store = voter_store_acquire(voter);
+    enum errc rc = store != NULL ? machine_query(store->machine, query, false, ret_reply, e)
+                                 : error_set(e, ERRC_UNAVAILABLE, "no state of the metadata is open");
+    voter_store_release(store);
+    return rc;
+}
+
+bool voter_leads(struct voter *voter)
+{
+    return lease_holds(voter);
 }
 
 void voter_status(struct voter *voter, struct voter_status *ret_status)
@@ -389,8 +407,9 @@ static void on_close(struct task *task)
     struct voter *voter = container_of(task, struct voter, close_task);
     ASSERT(!voter->closing);
     voter->closing = true;
-    voter_hand_over(voter);
     if (voter->peers != NULL) {
+        voter->yields = true;
+        voter_lease_update(voter);
         voter_calls_fail(voter->queue_first, ERRC_UNAVAILABLE, "this voter ends");
         voter->queue_first = NULL;
         voter->queue_last = NULL;

@@ -103,10 +103,13 @@ struct voter_status {
     uint64_t term, commit_index, applied_index, generation;
     uint64_t log_bytes;        /* since the last checkpoint */
     uint64_t checkpoint_index;
-    unsigned replicas_wanted, replicas_behind;
+    unsigned replicas_wanted, replicas_behind; /* mirrors of this voter and, where it leads, the other voters */
     unsigned mirror_count;
     struct voter_mirror_status mirrors[VOTER_DIRS_MAX];
 };
+/* What this voter's own state says, which may be old, and is there without a leader. UNAVAILABLE: no state is open. */
+MUST_CHECK enum errc voter_query_own(struct voter *voter, struct slice query, struct enc *ret_reply, struct error *e);
+bool voter_leads(struct voter *voter); /* now, and answers queries */
 void voter_status(struct voter *voter, struct voter_status *ret_status);
 /*
  * Proves counters, references and indexes of what this voter has applied (metadata/machine_audit.h). Blocks the caller for
@@ -117,6 +120,9 @@ struct machine_audit;
 struct audit_counts;
 MUST_CHECK enum errc voter_audit(struct voter *voter, const struct machine_audit *audit, struct audit_counts *ret_counts,
                                  struct error *e);
+/* Ends leading, if it does: it answers nothing as a leader any more, another voter is named, and done(data) runs on the
+ * executor once this one leads no more, or after 1.5 s. A leader without another voter leads on. Not twice at a time. */
+void voter_hand_over(struct voter *voter, void (*done)(void *data), void *data);
 /* No call may be started after this. Waits for what is under way; done(data) on the executor. */
 void voter_close(struct voter *voter, void (*done)(void *data), void *data);
 

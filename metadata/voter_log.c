@@ -526,7 +526,7 @@ static void seal_look(struct voter *voter)
 /* Entries of this voter's own. */
 static void entries_make(struct voter *voter)
 {
-    bool may = voter->leading && all_written(voter) && voter->window.next - 1 - voter->commit_index < UNCOMMITTED_MAX;
+    bool may = voter->leading && !voter->yields && all_written(voter) && voter->window.next - 1 - voter->commit_index < UNCOMMITTED_MAX;
     if (may && (voter->queue_first != NULL || voter->roll_wanted)) {
         entry_make(voter, voter->queue_first != NULL);
     } else if (may) {
@@ -558,12 +558,6 @@ static void write_begin(struct voter *voter)
     }
 }
 
-/* A leader with others to lead first hands over; if none takes over in time, they will notice. */
-static bool may_end(struct voter *voter)
-{
-    return voter->peers == NULL || !voter->leading || voter->dead || env_now_ns(voter->env) >= voter->close_by_ns;
-}
-
 void voter_advance(struct voter *voter)
 {
     if (voter->install_wanted != 0 && voter_idle(voter) && !voter->closing) {
@@ -584,7 +578,8 @@ void voter_advance(struct voter *voter)
         voter_checkpoint_begin(voter);
     }
     voter_status_publish(voter);
-    if (voter->closing && !voter->close_posted && voter_idle(voter) && voter->queue_first == NULL && may_end(voter)) {
+    voter_hand_over_look(voter);
+    if (voter->closing && !voter->close_posted && voter_idle(voter) && voter->queue_first == NULL) {
         voter->close_posted = true;
         voter->close_task.run = close_finish;
         executor_post(voter->executor, &voter->close_task);

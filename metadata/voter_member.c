@@ -72,6 +72,9 @@ static enum errc promote(struct voter *voter, struct raft_core_members *members,
         return error_set(e, ERRC_LIMIT, "there are %u voters already", RAFT_VOTERS_MAX);
     }
     uint64_t match = raft_core_match(voter->core, members->list[at].id);
+    if (match == 0) { /* however short the log is: a voter that nobody reaches stops the others */
+        return error_set(e, ERRC_UNAVAILABLE, "it has not answered this leader yet: ask again");
+    }
     if (match + BEHIND_MAX < voter->window.next) {
         return error_set(e, ERRC_UNAVAILABLE, "it is %llu entries behind: ask again when it has caught up",
                          (unsigned long long)(voter->window.next - 1 - match));
@@ -129,7 +132,7 @@ void voter_on_member(struct rpc_call *call)
 {
     struct voter *voter = call->service_data;
     struct member_request request;
-    if (!voter->leading || voter->dead || voter->closing || voter->peers == NULL ||
+    if (!voter->leading || voter->dead || voter->yields || voter->peers == NULL ||
         voter->applied_index < voter->ready_index) {
         voter_refuse(voter, call);
         return;

@@ -23,6 +23,8 @@
 #define PEER_CALLS_MAX 256
 #define UNWRITTEN_BYTES_MAX (64u << 20) /* taken from a leader and not durable yet; above, it is told to slow down */
 #define HAND_OVER_MS 1500
+#define CURRENT_NS UINT64_C(3000000000)
+#define CURRENT_ENTRIES 1024u /* an entry carries many commands; a follower under load is some behind */
 
 /* One message on its way. */
 struct voter_send {
@@ -63,6 +65,13 @@ static int newer_first(const void *a, const void *b)
     return (*left < *right) - (*left > *right);
 }
 
+bool voter_peer_is_current(struct voter *voter, uint64_t id, uint64_t match_index)
+{
+    const struct voter_peer *peer = peer_find(voter, id);
+    return peer != NULL && peer->acked_ns > 0 && env_now_ns(voter->env) - peer->acked_ns < CURRENT_NS &&
+           match_index + CURRENT_ENTRIES >= voter->commit_index;
+}
+
 /* By the newest members, committed or not, as raft counts its majorities. 0: none. */
 static uint64_t lease_end(struct voter *voter)
 {
@@ -100,7 +109,7 @@ void voter_lease_update(struct voter *voter)
 {
     bool alone = voter->peers == NULL; /* answers queries to its very end */
     bool serves = voter->leading && voter->applied_index >= voter->ready_index &&
-                  (alone || (!voter->dead && !voter->closing));
+                  (alone || (!voter->dead && !voter->yields));
     atomic_store(&voter->lease_until_ns, serves ? lease_end(voter) : 0);
 }
 
@@ -285,6 +294,18 @@ static void entries_take(struct voter *voter, const struct raft_core_update *upd
     }
 }
 
+/* Commands that wait for an entry. */
+static void queue_refuse(struct voter *voter)
+{
+    while (voter->queue_first != NULL) {
+        struct rpc_call *call = voter->queue_first;
+        voter->queue_first = call->next;
+        voter_refuse(voter, call);
+    }
+    voter->queue_last = NULL;
+    voter->queue_bytes = 0;
+}
+
 /* A leader no more: what came of its entries it does not learn here. */
 static void lead_lost(struct voter *voter)
 {
@@ -297,13 +318,8 @@ static void lead_lost(struct voter *voter)
             voter_calls_fail(calls, ERRC_TIMEOUT, text);
         }
     }
-    while (voter->queue_first != NULL) {
-        struct rpc_call *call = voter->queue_first;
-        voter->queue_first = call->next;
-        voter_refuse(voter, call);
-    }
-    voter->queue_last = NULL;
-    voter->queue_bytes = 0;
+    queue_refuse(voter);
+    voter->yields = voter->closing; /* handed over: it may be named again */
 }
 
 static void lead_follow(struct voter *voter, const struct raft_core_update *update)
@@ -403,18 +419,44 @@ void voter_raft_end(struct voter *voter)
     voter->leader_id = 0;
 }
 
-void voter_hand_over(struct voter *voter)
+/* ---- handing over ---- */
+
+void voter_hand_over_look(struct voter *voter)
 {
+    void (*done)(void *data) = voter->yield_done;
+    if (done != NULL && (!voter->leading || voter->dead || env_now_ns(voter->env) >= voter->yield_by_ns)) {
+        voter->yield_done = NULL;
+        done(voter->yield_data);
+    }
+}
+
+static void on_hand_over(struct task *task)
+{
+    struct voter *voter = container_of(task, struct voter, yield_task);
     struct raft_core_update update;
     struct error e = ERROR_INIT;
-    voter->close_by_ns = env_now_ns(voter->env) + HAND_OVER_MS * (uint64_t)NS_PER_MS;
-    if (voter->peers == NULL || !voter->leading || voter->dead) {
-        return;
+    voter->yield_by_ns = 0;
+    if (voter->peers != NULL && voter->leading && !voter->dead) {
+        voter->yields = true;
+        voter_lease_update(voter); /* none any more: whom it names may be voted for at once, or long after */
+        if (raft_core_transfer(voter->core, now_ms(voter), &update, &e) == ERRC_OK) {
+            voter->yield_by_ns = env_now_ns(voter->env) + HAND_OVER_MS * (uint64_t)NS_PER_MS;
+            voter_core_take(voter, &update, NULL, slice_of(NULL, 0));
+            queue_refuse(voter);
+        } else { /* nobody else votes: it leads on to its close */
+            voter->yields = false;
+            voter_lease_update(voter);
+        }
     }
-    voter_lease_update(voter); /* none any more: whom it names may be voted for at once */
-    if (raft_core_transfer(voter->core, now_ms(voter), &update, &e) == ERRC_OK) {
-        voter_core_take(voter, &update, NULL, slice_of(NULL, 0));
-    }
+    voter_advance(voter);
+}
+
+void voter_hand_over(struct voter *voter, void (*done)(void *data), void *data)
+{
+    voter->yield_done = done;
+    voter->yield_data = data;
+    voter->yield_task.run = on_hand_over;
+    executor_post(voter->executor, &voter->yield_task);
 }
 
 /* ---- in ---- */

@@ -177,7 +177,11 @@ struct voter {
     atomic_uint queries;           /* on the query pool */
     bool closing, close_posted;
     struct timer close_timer;
-    uint64_t close_by_ns;          /* a leader that cannot hand over ends all the same */
+    bool yields;                   /* hands over, or ends: takes no command and answers no query as a leader */
+    uint64_t yield_by_ns;
+    struct task yield_task;
+    void (*yield_done)(void *data);
+    void *yield_data;
     void (*close_done)(void *data);
     void *close_data;
 
@@ -227,7 +231,9 @@ void voter_lease_update(struct voter *voter);
 void voter_on_message(struct rpc_call *call);   /* RAFT_MESSAGE, on the voter's executor */
 void voter_leader_fill(struct voter *voter, struct enc *reply); /* a meta_leader */
 void voter_refuse(struct voter *voter, struct rpc_call *call);  /* UNAVAILABLE, and who leads */
-void voter_hand_over(struct voter *voter);
+void voter_hand_over_look(struct voter *voter); /* is it done? */
+/* Has another member lately taken what this leader sent, and has it nearly all that is committed? */
+bool voter_peer_is_current(struct voter *voter, uint64_t id, uint64_t match_index);
 
 /* voter_snapshot.c */
 void voter_on_snapshot_read(struct voter *voter, struct rpc_call *call);

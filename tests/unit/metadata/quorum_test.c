@@ -141,6 +141,11 @@ static void on_closed(void *data)
 static void member_close(struct member *m)
 {
     atomic_bool closed = false;
+    atomic_bool handed = false;
+    if (env_sim_random(m->world->sim) % 2 == 0) {
+        voter_hand_over(m->voter, on_closed, &handed);
+        env_sim_run_until(m->world->sim, &handed);
+    }
     m->closing = true;
     voter_close(m->voter, on_closed, &closed);
     env_sim_run_until(m->world->sim, &closed);
