@@ -29,6 +29,13 @@ void metadata_client_voters(struct metadata_client *client, const struct metadat
     failover_voters(client->failover, voters, count, on_unknown, data);
 }
 
+void metadata_client_hurry(struct metadata_client *client, uint64_t end_ns)
+{
+    if (client->failover != NULL) {
+        failover_hurry(client->failover, end_ns);
+    }
+}
+
 void metadata_client_done(struct metadata_client *client)
 {
     failover_destroy(client->failover);

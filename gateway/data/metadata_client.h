@@ -72,7 +72,8 @@ struct meta_op {
     struct timer pause;             /* metadata_failover.c's, from here to `unknown` */
     uint64_t until_ns;
     uint32_t attempt_ms, pause_ms;
-    uint16_t tried;                 /* bits of voters */
+    uint16_t tried, silent;         /* bits of voters: asked in this round; gave no answer in time */
+    uint16_t rounds;
     uint16_t place;                 /* of its name, + 1; 0: none */
     uint8_t voter;
     bool hinted, unknown;
@@ -90,6 +91,8 @@ void metadata_client_init(struct metadata_client *client, struct rpc_channel *ch
  */
 void metadata_client_voters(struct metadata_client *client, const struct metadata_voter *voters, unsigned count,
                             void (*on_unknown)(void *data, const struct meta_leader *leader), void *data);
+/* This process ends: calls are not repeated for longer than to end_ns (env_now_ns base). */
+void metadata_client_hurry(struct metadata_client *client, uint64_t end_ns);
 void metadata_client_done(struct metadata_client *client); /* no call is under way */
 /* Clears the caller's and result fields. */
 void meta_op_init(struct meta_op *op, struct executor *executor, struct arena *arena,

@@ -12,6 +12,7 @@
 #define ATTEMPT_MS_MAX 8000
 #define PAUSE_MS 25             /* after a round of all voters; doubles */
 #define PAUSE_MS_MAX 400
+#define SILENT_ROUNDS 8         /* one in so many asks silent voters too */
 #define PLACES (FAILOVER_LANES * META_REQUESTS_KEPT)
 
 struct metadata_failover {
@@ -23,6 +24,7 @@ struct metadata_failover {
     void (*on_unknown)(void *data, const struct meta_leader *leader);
     void *on_unknown_data;
     uint64_t counter;                       /* of names */
+    uint64_t end_ns;                        /* of every op, 0: none */
     unsigned free_count;
     uint16_t free_places[PLACES];           /* a stack */
 };
@@ -63,6 +65,13 @@ void failover_voters(struct metadata_failover *failover, const struct metadata_v
     data_lock_give(&failover->lock);
 }
 
+void failover_hurry(struct metadata_failover *failover, uint64_t end_ns)
+{
+    data_lock_take(&failover->lock);
+    failover->end_ns = end_ns;
+    data_lock_give(&failover->lock);
+}
+
 /* ---- names ---- */
 
 enum errc failover_name(struct metadata_failover *failover, struct meta_op *op, struct meta_request *ret_request)
@@ -92,17 +101,24 @@ static void name_give(struct metadata_failover *failover, struct meta_op *op)
 
 /* ---- attempts ---- */
 
+/* Of two times, of which 0 is none. */
+static uint64_t sooner(uint64_t a, uint64_t b)
+{
+    return a > 0 && (b == 0 || a < b) ? a : b;
+}
+
 /* Sends to the voter that `op->voter` names; it may have left the list: then to the leader. */
 static void attempt(struct metadata_failover *failover, struct meta_op *op)
 {
     uint64_t until = env_now_ns(failover->env) + op->attempt_ms * NS_PER_MS;
     data_lock_take(&failover->lock);
+    op->until_ns = sooner(op->until_ns, failover->end_ns);
     unsigned at = op->voter < failover->voter_count ? op->voter : failover->leader;
     struct rpc_channel *channel = failover->voters[at].channel;
     op->voter = (uint8_t)at;
     op->tried |= (uint16_t)(1u << at);
     data_lock_give(&failover->lock);
-    op->call.deadline_ns = op->until_ns > 0 && op->until_ns < until ? op->until_ns : until;
+    op->call.deadline_ns = sooner(until, op->until_ns);
     rpc_call_start(channel, &op->call);
 }
 
@@ -112,6 +128,8 @@ void failover_begin(struct metadata_failover *failover, struct meta_op *op)
     op->attempt_ms = ATTEMPT_MS;
     op->pause_ms = PAUSE_MS;
     op->tried = 0;
+    op->silent = 0;
+    op->rounds = 0;
     op->hinted = false;
     op->unknown = false;
     data_lock_take(&failover->lock);
@@ -120,7 +138,15 @@ void failover_begin(struct metadata_failover *failover, struct meta_op *op)
     attempt(failover, op);
 }
 
-/* A follower's answer names the leader. False: it does not, or that is the one that answered. */
+/* Voters that are not asked in this round. One that was silent is asked only in some rounds, since it would hold up the
+ * others: a new leader is found without it, or names it. */
+static unsigned passed_over(const struct meta_op *op)
+{
+    return op->rounds % SILENT_ROUNDS == SILENT_ROUNDS - 1 ? op->tried : op->tried | op->silent;
+}
+
+/* A follower's answer names the leader. False: it does not, or that is the one that answered, or one that was silent: the
+ * follower has not noticed yet. */
 static bool hint_take(struct metadata_failover *failover, const struct meta_op *op, unsigned *ret_voter)
 {
     struct meta_leader leader;
@@ -142,17 +168,18 @@ static bool hint_take(struct metadata_failover *failover, const struct meta_op *
     if (on_unknown != NULL) {
         on_unknown(failover->on_unknown_data, &leader);
     }
-    return known && *ret_voter != op->voter;
+    return known && *ret_voter != op->voter && (op->silent >> *ret_voter & passed_over(op) >> *ret_voter & 1) == 0;
 }
 
 /* The next voter not tried in this round. False: all were. */
 static bool next_take(struct metadata_failover *failover, const struct meta_op *op, unsigned *ret_voter)
 {
     bool found = false;
+    unsigned passed = passed_over(op);
     data_lock_take(&failover->lock);
     for (unsigned i = 1; i <= failover->voter_count && !found; i++) {
         *ret_voter = (op->voter + i) % failover->voter_count;
-        found = (op->tried >> *ret_voter & 1) == 0;
+        found = (passed >> *ret_voter & 1) == 0;
     }
     data_lock_give(&failover->lock);
     return found;
@@ -185,6 +212,7 @@ static bool pause_begin(struct metadata_failover *failover, struct meta_op *op)
         return false;
     }
     op->tried = 0;
+    op->rounds++;
     op->hinted = false;
     op->pause.task.run = pause_over;
     timer_start(op->executor, &op->pause, op->pause_ms);
@@ -219,6 +247,7 @@ bool failover_again(struct metadata_failover *failover, struct meta_op *op)
     }
     if (op->call.status == ERRC_TIMEOUT) {
         op->unknown = true;
+        op->silent |= (uint16_t)(1u << op->voter);
         op->attempt_ms = 2 * op->attempt_ms < ATTEMPT_MS_MAX ? 2 * op->attempt_ms : ATTEMPT_MS_MAX;
     }
     if (op->until_ns > 0 && env_now_ns(failover->env) >= op->until_ns) {

@@ -26,6 +26,7 @@ void failover_destroy(struct metadata_failover *failover);
 void failover_voters(struct metadata_failover *failover, const struct metadata_voter *voters, unsigned count,
                      void (*on_unknown)(void *data, const struct meta_leader *leader), void *data);
 /* A name for a new command. LIMIT: too many are under way. */
+void failover_hurry(struct metadata_failover *failover, uint64_t end_ns);
 MUST_CHECK enum errc failover_name(struct metadata_failover *failover, struct meta_op *op, struct meta_request *ret_request);
 /* First attempt: sets the op's limits and sends. */
 void failover_begin(struct metadata_failover *failover, struct meta_op *op);

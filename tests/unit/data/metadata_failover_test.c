@@ -248,6 +248,12 @@ static void elect(struct task *task)
     w.voters[2].hint = 1;
 }
 
+static void elect_beside(struct task *task) /* the old one stays silent */
+{
+    elect(task);
+    w.voters[0].mode = SILENT;
+}
+
 static void a_failover_is_waited_for(void **state)
 {
     (void)state;
@@ -265,6 +271,45 @@ static void a_failover_is_waited_for(void **state)
     assert_true(w.voters[1].calls < 20); /* pauses grow */
     meta_op_release(&op);
     assert_int_equal(open_sessions(), 2);
+    world_close();
+}
+
+/* One that was stopped, not killed: connections to it stand. */
+static void followers_that_name_a_silent_leader_are_not_believed(void **state)
+{
+    (void)state;
+    struct meta_op op;
+    bool done;
+    struct timer election = { .task.run = elect_beside };
+    world_open();
+    w.voters[0].mode = SILENT;
+    w.voters[1].hint = 0; /* followers that have not noticed yet */
+    w.voters[2].hint = 0;
+    timer_start(&w.env.executor.executor, &election, 1900);
+    uint64_t took = session_ask(&op, &done);
+    assert_int_equal(op.status, ERRC_OK);
+    assert_in_range(took, 1900, 1900 + 400);
+    meta_op_release(&op);
+    world_close();
+}
+
+static void a_process_that_ends_waits_for_nobody(void **state)
+{
+    (void)state;
+    struct meta_op op;
+    bool done;
+    world_open(); /* nobody leads */
+    metadata_client_hurry(&w.client, env_now_ns(&w.env.env) + UINT64_C(3000000000));
+    assert_in_range(session_ask(&op, &done), 2500, 3000);
+    assert_int_equal(op.status, ERRC_UNAVAILABLE);
+    meta_op_release(&op);
+    for (unsigned i = 0; i < VOTERS; i++) {
+        w.voters[i].mode = SILENT;
+    }
+    metadata_client_hurry(&w.client, env_now_ns(&w.env.env) + UINT64_C(500000000));
+    assert_in_range(session_ask(&op, &done), 500, 501);
+    assert_int_equal(op.status, ERRC_TIMEOUT);
+    meta_op_release(&op);
     world_close();
 }
 
@@ -380,6 +425,8 @@ int main(void)
         cmocka_unit_test(the_leader_is_found_and_kept),
         cmocka_unit_test(a_command_is_done_once),
         cmocka_unit_test(a_failover_is_waited_for),
+        cmocka_unit_test(followers_that_name_a_silent_leader_are_not_believed),
+        cmocka_unit_test(a_process_that_ends_waits_for_nobody),
         cmocka_unit_test(deadlines_end_it),
         cmocka_unit_test(refusals_are_not_repeated),
         cmocka_unit_test(leaders_that_are_not_listed_are_told_of),
