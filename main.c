@@ -20,11 +20,12 @@ struct command {
 
 static int help_run(int argc, char **argv);
 static int version_run(int argc, char **argv);
+static int metadata_command_run(int argc, char **argv);
 
 static const struct command commands[] = {
     { "server", "store and serve objects on the given directories: the whole system in one process", server_run },
     { "cluster", "make a new cluster of several machines", cluster_run },
-    { "metadata", "run a voter of a cluster's metadata service", metadata_run },
+    { "metadata", "run a voter of a cluster's metadata service; list, promote, remove voters", metadata_command_run },
     { "storage-node", "keep a cluster's shards on this machine's disks", storage_node_run },
     { "gateway", "serve S3 from a cluster", gateway_run },
     { "status", "show what a running server stores, and what is degraded", admin_status_run },
@@ -89,6 +90,12 @@ static int unknown_command(const char *name)
 {
     (void)fprintf(stderr, "cairn: unknown command '%s'\nTry 'cairn --help'.\n", name);
     return 2;
+}
+
+/* 'cairn metadata --data DIR' is a process, 'cairn metadata list' a verb. */
+static int metadata_command_run(int argc, char **argv)
+{
+    return argc > 1 && argv[1][0] != '-' ? admin_metadata_run(argc, argv) : metadata_run(argc, argv);
 }
 
 /* 'help COMMAND' is 'COMMAND --help'. */

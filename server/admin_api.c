@@ -4,8 +4,11 @@
 #include "common/base/digest.h"
 #include "common/base/list.h"
 #include "common/base/mem.h"
+#include "common/rpc/cluster_messages.h"
 #include "gateway/auth/auth_request.h"
 #include "gateway/s3/s3_request.h"
+#include "gateway/s3/s3_uri.h"
+#include "server/admin_forward.h"
 #include "server/server.h"
 
 #include <openssl/crypto.h>
@@ -15,28 +18,37 @@
 
 typedef unsigned (*admin_verb)(const struct admin_query *query, json_t **ret_json, struct error *e);
 
+enum admin_place {
+    BY_LEADER,  /* by voters, for the one that leads */
+    BY_VOTER,   /* by voters, of themselves */
+    BY_EACH     /* gateways too, of themselves */
+};
+
 struct admin_route {
     const char *method;
     const char *path;
     admin_verb verb;
-    bool everywhere; /* gateways answer it too; the others are voters' */
+    enum admin_place place;
 };
 
 static const struct admin_route routes[] = {
-    { "GET", "/admin/v1/status", admin_status, false },
-    { "GET", "/admin/v1/durability", admin_durability, false },
-    { "GET", "/admin/v1/trace", admin_trace, true },
-    { "GET", "/admin/v1/config", admin_config, true },
-    { "GET", "/admin/v1/log", admin_log, true },
-    { "GET", "/admin/v1/topology", admin_topology, false },
-    { "POST", "/admin/v1/fsck", admin_fsck_begin, false },
-    { "GET", "/admin/v1/fsck", admin_fsck_show, false },
-    { "GET", "/admin/v1/disks", admin_disks, false },
-    { "GET", "/admin/v1/buckets", admin_buckets, false },
-    { "GET", "/admin/v1/explain", admin_explain, false },
-    { "POST", "/admin/v1/disks/replace", admin_disk_replace, false },
-    { "GET", "/admin/v1/nodes", admin_nodes, false },
-    { "POST", "/admin/v1/tokens", admin_token_create, false },
+    { "GET", "/admin/v1/status", admin_status, BY_LEADER },
+    { "GET", "/admin/v1/durability", admin_durability, BY_LEADER },
+    { "GET", "/admin/v1/trace", admin_trace, BY_EACH },
+    { "GET", "/admin/v1/config", admin_config, BY_EACH },
+    { "GET", "/admin/v1/log", admin_log, BY_EACH },
+    { "GET", "/admin/v1/topology", admin_topology, BY_LEADER },
+    { "POST", "/admin/v1/fsck", admin_fsck_begin, BY_LEADER },
+    { "GET", "/admin/v1/fsck", admin_fsck_show, BY_LEADER },
+    { "GET", "/admin/v1/disks", admin_disks, BY_LEADER },
+    { "GET", "/admin/v1/buckets", admin_buckets, BY_LEADER },
+    { "GET", "/admin/v1/explain", admin_explain, BY_LEADER },
+    { "POST", "/admin/v1/disks/replace", admin_disk_replace, BY_LEADER },
+    { "GET", "/admin/v1/nodes", admin_nodes, BY_LEADER },
+    { "POST", "/admin/v1/tokens", admin_token_create, BY_LEADER },
+    { "GET", "/admin/v1/metadata", admin_metadata, BY_VOTER },
+    { "POST", "/admin/v1/metadata/promote", admin_metadata_promote, BY_LEADER },
+    { "POST", "/admin/v1/metadata/remove", admin_metadata_remove, BY_LEADER },
 };
 #define ROUTE_COUNT (sizeof(routes) / sizeof(routes[0]))
 
@@ -46,10 +58,8 @@ struct admin_job {
     struct server *server;
     struct http_admin_request *request;
     struct executor *loop;
-    admin_verb verb;
-    struct admin_query query;
-    unsigned status;
-    char *answer; /* JSON text */
+    const struct admin_route *route;
+    struct admin_answer answer;
 };
 
 static void reply_text(struct http_admin_request *req, unsigned status, const char *content_type, const char *text)
@@ -58,25 +68,19 @@ static void reply_text(struct http_admin_request *req, unsigned status, const ch
     http_admin_reply(req, &reply);
 }
 
-static char *error_json(const char *text)
+struct admin_answer admin_answer_error(unsigned status, const char *text)
 {
     json_t *json = json_pack("{s:s}", "error", text);
     char *answer = json != NULL ? json_dumps(json, JSON_COMPACT) : NULL;
     json_decref(json);
-    return answer != NULL ? answer : strdup("{\"error\":\"internal error\"}");
+    return (struct admin_answer){ status, answer != NULL ? answer : strdup("{\"error\":\"internal error\"}") };
 }
 
 static void reply_error(struct http_admin_request *req, unsigned status, const char *text)
 {
-    char *answer = error_json(text);
-    reply_text(req, status, "application/json", answer);
-    free(answer);
-}
-
-static char *param_copy(const struct s3_request *request, const char *name)
-{
-    const struct s3_param *param = s3_param_get(request, name);
-    return param != NULL ? mem_strndup((const char *)param->value.data, param->value.len) : NULL;
+    struct admin_answer answer = admin_answer_error(status, text);
+    reply_text(req, answer.status, "application/json", answer.text);
+    free(answer.text);
 }
 
 /* The same choke point as on the S3 port: SigV4, root only. True when the request may go on. */
@@ -113,75 +117,128 @@ static bool admin_authenticate(struct server *server, struct http_admin_request 
     return ok;
 }
 
-static void job_reply(struct task *task)
+/* ---- verbs ---- */
+
+static char *param_copy(const struct s3_param *params, size_t count, const char *name)
 {
-    struct admin_job *job = container_of(task, struct admin_job, task);
-    reply_text(job->request, job->status, "application/json", job->answer);
-    free(job->answer);
-    mem_free(job->query.bucket);
-    mem_free(job->query.key);
-    mem_free(job->query.version_id);
-    mem_free(job->query.after);
-    mem_free(job->query.status);
-    json_decref(job->query.body);
-    mem_free(job);
+    for (size_t i = 0; i < count; i++) {
+        if (slice_equal_str(params[i].name, name)) {
+            return mem_strndup((const char *)params[i].value.data, params[i].value.len);
+        }
+    }
+    return NULL;
 }
 
-static void job_run(struct task *task)
+static void query_fill(struct admin_query *query, const struct s3_param *params, size_t count)
 {
-    struct admin_job *job = container_of(task, struct admin_job, task);
+    query->bucket = param_copy(params, count, "bucket");
+    query->key = param_copy(params, count, "key");
+    query->version_id = param_copy(params, count, "version-id");
+    query->after = param_copy(params, count, "after");
+    query->status = param_copy(params, count, "status");
+}
+
+static void query_free(struct admin_query *query)
+{
+    mem_free(query->bucket);
+    mem_free(query->key);
+    mem_free(query->version_id);
+    mem_free(query->after);
+    mem_free(query->status);
+    json_decref(query->body);
+}
+
+static struct admin_answer verb_answer(const struct admin_route *route, const struct admin_query *query)
+{
     struct error e = ERROR_INIT;
     json_t *json = NULL;
-    job->status = job->verb(&job->query, &json, &e);
-    job->answer = job->status == 200 ? json_dumps(json, JSON_COMPACT | JSON_PRESERVE_ORDER) : error_json(e.text);
-    if (job->answer == NULL) {
-        job->status = 500;
-        job->answer = error_json("the answer is not valid UTF-8");
-    }
+    unsigned status = route->verb(query, &json, &e);
+    char *text = status == 200 ? json_dumps(json, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
     json_decref(json);
-    job->task.run = job_reply;
-    executor_post(job->loop, &job->task);
+    if (text != NULL) {
+        return (struct admin_answer){ status, text };
+    }
+    return status == 200 ? admin_answer_error(500, "the answer is not valid UTF-8") : admin_answer_error(status, e.text);
 }
 
-static const struct admin_route *route_find(const struct http_admin_request *req)
+struct admin_answer admin_verb_run(struct server *server, const struct admin_route *route, struct slice raw_query,
+                                   struct slice body)
+{
+    struct admin_query query = { .server = server };
+    struct admin_answer answer;
+    struct s3_param *params = NULL;
+    size_t count = 0;
+    struct arena arena;
+    arena_init(&arena, ADMIN_ARENA_BYTES);
+    if (s3_query_parse(&arena, raw_query, &params, &count) != ERRC_OK) {
+        answer = admin_answer_error(400, "the query makes no sense");
+    } else if (body.len > 0 && (query.body = json_loadb((const char *)body.data, body.len, 0, NULL)) == NULL) {
+        answer = admin_answer_error(400, "the body is not JSON");
+    } else {
+        query_fill(&query, params, count);
+        answer = verb_answer(route, &query);
+    }
+    query_free(&query);
+    arena_done(&arena);
+    return answer;
+}
+
+const struct admin_route *admin_route_find(struct slice method, struct slice path)
 {
     for (size_t i = 0; i < ROUTE_COUNT; i++) {
-        if (slice_equal_str(req->path, routes[i].path) && slice_equal_str(req->method, routes[i].method)) {
+        if (slice_equal_str(path, routes[i].path) && slice_equal_str(method, routes[i].method)) {
             return &routes[i];
         }
     }
     return NULL;
 }
 
+bool admin_route_is_leaders(const struct admin_route *route)
+{
+    return route->place == BY_LEADER;
+}
+
+/* ---- requests ---- */
+
+static void job_reply(struct task *task)
+{
+    struct admin_job *job = container_of(task, struct admin_job, task);
+    reply_text(job->request, job->answer.status, "application/json", job->answer.text);
+    free(job->answer.text);
+    mem_free(job);
+}
+
+/* The request and its bytes live until it is answered, though the client may have left. */
+static void job_run(struct task *task)
+{
+    struct admin_job *job = container_of(task, struct admin_job, task);
+    const struct http_admin_request *req = job->request;
+    if (admin_forward_wanted(job->server, job->route)) {
+        const struct admin_request request = { req->method, req->path, req->query, req->body };
+        job->answer = admin_forward(job->server, &request);
+    } else {
+        job->answer = admin_verb_run(job->server, job->route, req->query, req->body);
+    }
+    job->task.run = job_reply;
+    executor_post(job->loop, &job->task);
+}
+
 static void on_signed(void *data, struct http_admin_request *req)
 {
     struct server *server = data;
-    const struct admin_route *route = route_find(req);
+    const struct admin_route *route = admin_route_find(req->method, req->path);
     ASSERT(route != NULL); /* only registered paths come here */
     struct arena arena;
     struct s3_request view;
     arena_init(&arena, ADMIN_ARENA_BYTES);
-    if (!admin_authenticate(server, req, &view, &arena)) {
-        arena_done(&arena);
+    bool ok = admin_authenticate(server, req, &view, &arena);
+    arena_done(&arena);
+    if (!ok) {
         reply_error(req, 403, "access denied: sign the request with the root keys");
         return;
     }
-    json_t *body = NULL;
-    if (req->body.len > 0) {
-        body = json_loadb((const char *)req->body.data, req->body.len, 0, NULL);
-        if (body == NULL) {
-            arena_done(&arena);
-            reply_error(req, 400, "the body is not JSON");
-            return;
-        }
-    }
     struct admin_job *job = mem_zalloc(sizeof(*job));
-    *job = (struct admin_job){
-        .task.run = job_run, .server = server, .request = req, .loop = req->executor, .verb = route->verb,
-        .query = { server, param_copy(&view, "bucket"), param_copy(&view, "key"), param_copy(&view, "version-id"),
-                   param_copy(&view, "after"), param_copy(&view, "status"), body },
-    };
-    arena_done(&arena);
+    *job = (struct admin_job){ .task.run = job_run, .server = server, .request = req, .loop = req->executor, .route = route };
     executor_post(server->admin_jobs, &job->task);
 }
 
@@ -228,7 +285,7 @@ void admin_api_register(struct server *server, struct http_admin *admin)
         http_admin_add(admin, "/metrics", methods[i], on_metrics, server);
     }
     for (size_t i = 0; i < ROUTE_COUNT; i++) {
-        if (server->voter != NULL || routes[i].everywhere) {
+        if (server->voter != NULL || routes[i].place == BY_EACH) {
             http_admin_add(admin, routes[i].path, routes[i].method, on_signed, server);
         }
     }

@@ -99,9 +99,6 @@ unsigned admin_token_create(const struct admin_query *query, json_t **ret_json, 
     if (name == NULL || !cluster_role_from_name(slice_str(name), &role) || role == ROLE_ADMIN) {
         return server_fail(e, 400, "the role is storage-node, gateway or metadata");
     }
-    if (role == ROLE_METADATA) {
-        return server_fail(e, 501, "this version has one metadata voter: another one cannot join yet");
-    }
     if (minutes < 1 || minutes > TOKEN_MINUTES_MAX) {
         return server_fail(e, 400, "a token expires after 1 to 10080 minutes");
     }

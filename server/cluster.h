@@ -21,6 +21,7 @@
 #include <stdatomic.h>
 
 #define CLUSTER_NODES_MAX 64
+#define CLUSTER_LINKS_MAX 32 /* addresses of voters, since the start */
 #define CLUSTER_SILENT_NS UINT64_C(3500000000) /* a node not heard of for so long counts as away: three heartbeats */
 
 /* An address that a storage node has or had. Clients live to the end of the process: somebody may hold the channel. */
@@ -41,8 +42,17 @@ struct cluster_heard {
     struct enc disks;              /* an encoded node_disk_status_reply, or empty */
 };
 
+/* An address that a voter has or had. Clients live to the end of the process. */
+struct cluster_voter_link {
+    struct node_id node;
+    char address[CLUSTER_ADDRESS_BYTES_MAX + 1];
+    bool current;
+    struct rpc_client *client;
+};
+
 struct cluster_heartbeat;
 struct cluster_renewal;
+struct member_request;
 
 struct cluster {
     struct server *server;
@@ -51,19 +61,25 @@ struct cluster {
     struct tls_context *tls;
     char *key_pem, *certificate_pem, *ca_pem, *ca_key_pem; /* the last: voters only */
     struct loop *out_loop, *in_loop;
-    struct rpc_client *voter;      /* other roles: where metadata is */
     struct rpc_server *port;
     struct rpc_channel service;    /* CLUSTER_*, NODE_HEARTBEAT */
     struct cluster_heartbeat *heartbeat;
     struct cluster_renewal *renewal;
     _Atomic int64_t certificate_end_s; /* of the certificate in use, seconds since 1970; 0: none yet */
     pthread_mutex_t guard;
+    pthread_mutex_t yield_guard;   /* one hand-over at a time */
+    struct cluster_voter_link links[CLUSTER_LINKS_MAX]; /* cluster_voters.c; so is identity.voters guarded */
+    unsigned link_count;
+    bool identity_posted;
+    struct task identity_task;     /* on admin_jobs */
+    atomic_bool serves;            /* the start has come to where CLUSTER_* can be answered */
     struct cluster_peer peers[CLUSTER_NODES_MAX];
     unsigned peer_count;
     uint64_t peers_revision;       /* of the newest map that peers were made from */
     struct cluster_heard heard[CLUSTER_NODES_MAX];
     unsigned heard_count;
     uint64_t started_ns;           /* voter: nodes can be heard since then; 0: not yet */
+    bool led;                      /* voter: did it lead when silence was last judged? */
     uint64_t disks_changed_ns;     /* when a disk or a node's state last changed in the map; 0: groups are planned */
     bool plan_wanted;              /* since then; not by a start alone */
     uint64_t refused_logged_ns;    /* when it was last said which disks stand in two nodes */
@@ -92,9 +108,21 @@ bool cluster_node_silent(struct server *server, struct node_id node);
 /* Nanoseconds since the node was heard of; UINT64_MAX: never. */
 uint64_t cluster_heard_age(struct server *server, struct node_id node, char ret_version[IDENTITY_TEXT_BYTES]);
 
+/* cluster_voter.c, on voters */
+MUST_CHECK enum errc cluster_voter_open(struct server *server, bool bootstrap, struct error *e);
+MUST_CHECK enum errc cluster_step_voter(struct server *server, struct error *e);
+MUST_CHECK enum errc cluster_step_member(struct server *server, struct error *e);
+/* Asks the leader; waits. Errors: metadata/voter_member.h. */
+MUST_CHECK enum errc cluster_member_change(struct server *server, const struct member_request *request, struct error *e);
+/* This voter ends leading, if it does and another can; waits at most 1.5 s (voter_hand_over). */
+void cluster_hand_over(struct server *server);
+uint64_t cluster_raft_id(struct node_id node); /* of the voter of a node that joined */
+
 /* cluster_topology.c */
 /* The map's nodes have changed, or may have: makes clients to those that are new. Any thread. */
 void cluster_nodes_take(void *server, const struct meta_cluster_reply *map);
+/* On a voter: where the other voters are by its own state, which needs no leader. */
+void cluster_voters_read(struct server *server);
 /* Does the map that this process knows have the node at that address? Under `guard`. */
 bool cluster_peer_is_at(const struct cluster *cluster, struct node_id node, const char *address);
 /* On the voter: looks soon whether disks want to be in the map, or elsewhere in it. Any thread. */

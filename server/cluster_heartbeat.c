@@ -1,23 +1,41 @@
 /*
- *   SLEEPING -> (ASKING THE NODE) -> TELLING THE VOTER -> SLEEPING        once a second, on `completions` (cluster_duty.h)
+ *   SLEEPING -> (ASKING THE NODE) -> TELLING THE VOTERS -> SLEEPING       once a second, on `completions` (cluster_duty.h)
  *
- * A storage node says how its disks are; a gateway learns in the answer that the map has changed.
+ * Every voter is told, each for itself: one that leads tomorrow must have heard today, and one that does not answer must not
+ * keep the others waiting.
+ *
+ * A storage node says how its disks are; a gateway learns in the leader's answer that the map has changed, and all learn where
+ * the voters are.
  */
 #include "common/base/list.h"
 #include "common/base/mem.h"
 #include "common/rpc/rpc_schema.h"
 #include "server/cluster.h"
 #include "server/cluster_duty.h"
+#include "server/cluster_voters.h"
 
 #define BEAT_MS 1000
 #define BEAT_TIMEOUT_NS UINT64_C(5000000000)
+
+/* One voter is told. */
+struct tale {
+    struct cluster_heartbeat *beat;
+    struct rpc_channel *channel;   /* NULL: this place is free */
+    struct rpc_call call;
+    struct enc head;
+};
 
 struct cluster_heartbeat {
     struct server *server;
     struct cluster_duty duty;
     struct enc disks, head;
-    struct rpc_call call;
+    struct rpc_call call;          /* to the node */
     uint64_t started_ms;
+    struct tale tales[CLUSTER_LINKS_MAX];
+    unsigned told;                 /* tales without an answer */
+    bool stopping;                 /* the last answer wakes `stopped` */
+    struct task stop_task;
+    struct waiter stopped;
 };
 
 static void health_take(struct server *server, const struct node_heartbeat_reply *reply)
@@ -34,36 +52,74 @@ static void health_take(struct server *server, const struct node_heartbeat_reply
     mem_free(disks);
 }
 
-static void on_told(struct rpc_call *call)
+static void answer_take(struct server *server, const struct node_heartbeat_reply *reply)
 {
-    struct cluster_heartbeat *beat = call->data;
-    struct server *server = beat->server;
-    struct node_heartbeat_reply *reply = mem_zalloc(sizeof(*reply));
-    if (call->status == ERRC_OK && server->map != NULL &&
-        node_heartbeat_reply_decode(enc_slice(&call->reply), reply) == ERRC_OK) {
+    if (reply->leads) {
+        cluster_voters_take(server, reply->voters, reply->voter_count);
+    }
+    if (reply->leads && server->map != NULL) {
         health_take(server, reply);
         if (reply->map_revision > cluster_map_revision(server->map)) {
             cluster_map_refresh(server->map, NULL, NULL);
         }
     }
+}
+
+static void on_told(struct rpc_call *call)
+{
+    struct tale *tale = call->data;
+    struct cluster_heartbeat *beat = tale->beat;
+    struct node_heartbeat_reply *reply = mem_zalloc(sizeof(*reply));
+    if (call->status == ERRC_OK && node_heartbeat_reply_decode(enc_slice(&call->reply), reply) == ERRC_OK) {
+        answer_take(beat->server, reply);
+    }
     mem_free(reply);
     rpc_call_release(call);
-    cluster_duty_sleep(&beat->duty, BEAT_MS);
+    tale->channel = NULL;
+    beat->told--;
+    if (beat->stopping && beat->told == 0) {
+        waiter_wake(&beat->stopped, ERRC_OK);
+    }
+}
+
+/* A place for the voter behind that channel; NULL: it has not answered the last time yet. */
+static struct tale *tale_for(struct cluster_heartbeat *beat, struct rpc_channel *channel)
+{
+    struct tale *free = NULL;
+    for (unsigned i = 0; i < CLUSTER_LINKS_MAX; i++) {
+        if (beat->tales[i].channel == channel) {
+            return NULL;
+        }
+        free = beat->tales[i].channel == NULL ? &beat->tales[i] : free;
+    }
+    return free;
 }
 
 static void tell(struct cluster_heartbeat *beat)
 {
     struct server *server = beat->server;
+    struct metadata_voter voters[CLUSTER_VOTERS_MAX];
+    unsigned count = cluster_voters_list(server, voters);
     const struct node_heartbeat message = {
         .address = slice_str(server->cluster->identity.address), .started_ms = beat->started_ms,
         .version = slice_str(CAIRN_VERSION), .disks = enc_slice(&beat->disks),
     };
-    enc_reset(&beat->head);
-    node_heartbeat_encode(&beat->head, &message);
-    beat->call = (struct rpc_call){ .method = RPC_NODE_HEARTBEAT, .head = enc_slice(&beat->head),
-                                    .deadline_ns = env_now_ns(server->env) + BEAT_TIMEOUT_NS,
-                                    .reply_to = server->completions, .done = on_told, .data = beat };
-    rpc_call_start(rpc_client_channel(server->cluster->voter), &beat->call);
+    for (unsigned i = 0; i < count; i++) {
+        struct tale *tale = tale_for(beat, voters[i].channel);
+        if (tale == NULL) {
+            continue;
+        }
+        tale->beat = beat;
+        tale->channel = voters[i].channel;
+        enc_reset(&tale->head);
+        node_heartbeat_encode(&tale->head, &message);
+        tale->call = (struct rpc_call){ .method = RPC_NODE_HEARTBEAT, .head = enc_slice(&tale->head),
+                                        .deadline_ns = env_now_ns(server->env) + BEAT_TIMEOUT_NS,
+                                        .reply_to = server->completions, .done = on_told, .data = tale };
+        beat->told++;
+        rpc_call_start(tale->channel, &tale->call);
+    }
+    cluster_duty_sleep(&beat->duty, BEAT_MS);
 }
 
 static void on_disks(struct rpc_call *call)
@@ -103,6 +159,15 @@ void cluster_heartbeat_start(struct server *server)
     cluster_duty_begin(&beat->duty);
 }
 
+static void stop_there(struct task *task)
+{
+    struct cluster_heartbeat *beat = container_of(task, struct cluster_heartbeat, stop_task);
+    beat->stopping = true;
+    if (beat->told == 0) {
+        waiter_wake(&beat->stopped, ERRC_OK);
+    }
+}
+
 void cluster_heartbeat_stop(struct server *server)
 {
     struct cluster_heartbeat *beat = server->cluster->heartbeat;
@@ -110,8 +175,15 @@ void cluster_heartbeat_stop(struct server *server)
         return;
     }
     cluster_duty_stop(&beat->duty);
+    waiter_init(&beat->stopped);
+    beat->stop_task.run = stop_there;
+    executor_post(server->completions, &beat->stop_task);
+    (void)waiter_wait(&beat->stopped); /* always OK */
     server->cluster->heartbeat = NULL;
     enc_free(&beat->disks);
     enc_free(&beat->head);
+    for (unsigned i = 0; i < CLUSTER_LINKS_MAX; i++) {
+        enc_free(&beat->tales[i].head);
+    }
     mem_free(beat);
 }

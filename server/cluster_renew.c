@@ -15,6 +15,7 @@
 #include "common/rpc/rpc_schema.h"
 #include "server/cluster.h"
 #include "server/cluster_duty.h"
+#include "server/cluster_voters.h"
 
 #include <string.h>
 
@@ -34,6 +35,7 @@ struct cluster_renewal {
     int64_t error_at_s;               /* of the last line of level error */
     struct enc head;
     struct rpc_call call;
+    unsigned turn;                    /* whose it is among the voters */
 };
 
 /* ---- rules ---- */
@@ -218,7 +220,10 @@ static void ask(struct cluster_renewal *self)
     struct server *server = self->server;
     struct error e = ERROR_INIT;
     char *request = NULL;
-    enum errc rc = certificate_request_create(server->cluster->key_pem, self->held.node, &request, &e);
+    struct metadata_voter voters[CLUSTER_VOTERS_MAX];
+    unsigned count = cluster_voters_list(server, voters);
+    enum errc rc = count > 0 ? certificate_request_create(server->cluster->key_pem, self->held.node, &request, &e)
+                             : error_set(&e, ERRC_UNAVAILABLE, "no voter is known");
     if (rc != ERRC_OK) {
         attempt_end(self, rc, &e);
         return;
@@ -230,7 +235,7 @@ static void ask(struct cluster_renewal *self)
     self->call = (struct rpc_call){ .method = RPC_CLUSTER_RENEW, .head = enc_slice(&self->head),
                                     .deadline_ns = env_now_ns(server->env) + ASK_TIMEOUT_NS,
                                     .reply_to = server->completions, .done = on_answer, .data = self };
-    rpc_call_start(rpc_client_channel(server->cluster->voter), &self->call);
+    rpc_call_start(voters[self->turn++ % count].channel, &self->call); /* the next attempt asks the next one */
 }
 
 static void look(struct cluster_duty *duty)

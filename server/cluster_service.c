@@ -9,6 +9,7 @@
 #include "common/io/certificate.h"
 #include "common/io/log.h"
 #include "common/rpc/rpc_schema.h"
+#include "server/admin_forward.h"
 #include "server/cluster.h"
 
 #include <stdio.h>
@@ -35,6 +36,16 @@ static enum errc certificate_make(struct server *server, const struct certificat
     return rc;
 }
 
+/* Under the guard; borrows the texts. */
+static void voters_fill(const struct cluster *cluster, struct cluster_voter *voters, uint32_t *ret_count)
+{
+    for (unsigned i = 0; i < cluster->identity.voter_count; i++) {
+        voters[i].node = cluster->identity.voters[i].node;
+        voters[i].address = slice_str(cluster->identity.voters[i].address);
+    }
+    *ret_count = cluster->identity.voter_count;
+}
+
 static void reply_fill(struct server *server, const char *certificate, uint8_t role, bool joins, struct enc *ret_reply)
 {
     struct cluster *cluster = server->cluster;
@@ -47,12 +58,10 @@ static void reply_fill(struct server *server, const char *certificate, uint8_t r
     if (joins && (role == ROLE_METADATA || role == ROLE_GATEWAY)) {
         reply.credentials = slice_of(credentials, credentials_print(&server->credentials, credentials));
     }
-    reply.voter_count = cluster->identity.voter_count;
-    for (unsigned i = 0; i < cluster->identity.voter_count; i++) {
-        reply.voters[i].node = cluster->identity.voters[i].node;
-        reply.voters[i].address = slice_str(cluster->identity.voters[i].address);
-    }
+    (void)pthread_mutex_lock(&cluster->guard);
+    voters_fill(cluster, reply.voters, &reply.voter_count);
     cluster_join_reply_encode(ret_reply, &reply);
+    (void)pthread_mutex_unlock(&cluster->guard);
     mem_wipe(credentials, sizeof(credentials));
 }
 
@@ -127,10 +136,7 @@ static enum errc join_check(const struct join *join, uint8_t ret_key_hash[SHA256
     if (memcmp(message->node.bytes, ret_key_hash, ID_BYTES) != 0) {
         return error_set(e, ERRC_DENIED, "the node id is not that of the key");
     }
-    if (message->role == ROLE_METADATA) {
-        return error_set(e, ERRC_UNSUPPORTED, "this version has one voter: another one cannot join yet");
-    }
-    if (message->role != ROLE_STORAGE_NODE && message->role != ROLE_GATEWAY) {
+    if (message->role != ROLE_STORAGE_NODE && message->role != ROLE_GATEWAY && message->role != ROLE_METADATA) {
         return error_set(e, ERRC_DENIED, "no process joins in this role");
     }
     return ERRC_OK;
@@ -332,12 +338,24 @@ static bool word_take(struct server *server, struct node_id node, const struct n
     return news;
 }
 
+/* Under the guard. A voter that was stopped, or cut off from the nodes, has heard nothing and must not say so when it leads:
+ * nodes have their time from where it began to. */
+static void lead_note(struct server *server)
+{
+    struct cluster *cluster = server->cluster;
+    bool leads = voter_leads(server->voter);
+    if (leads && !cluster->led) {
+        cluster->started_ns = env_now_ns(server->env);
+    }
+    cluster->led = leads;
+}
+
 /* Under the guard. */
 static bool node_silent(const struct cluster *cluster, struct node_id node, uint64_t now_ns)
 {
     uint64_t since_ns = cluster->started_ns;
     for (unsigned i = 0; i < cluster->heard_count; i++) {
-        if (node_id_equal(cluster->heard[i].node, node)) {
+        if (node_id_equal(cluster->heard[i].node, node) && cluster->heard[i].at_ns > since_ns) {
             since_ns = cluster->heard[i].at_ns;
         }
     }
@@ -348,19 +366,22 @@ bool cluster_node_silent(struct server *server, struct node_id node)
 {
     struct cluster *cluster = server->cluster;
     (void)pthread_mutex_lock(&cluster->guard);
+    lead_note(server);
     bool silent = node_silent(cluster, node, env_now_ns(server->env));
     (void)pthread_mutex_unlock(&cluster->guard);
     return silent;
 }
 
-/* Under the guard, so that a heartbeat that comes meanwhile is not undone. */
+/* Under the guard, so that a heartbeat that comes meanwhile is not undone. Only by the leader, as nobody asks another. */
 static void silence_judge(struct server *server)
 {
     unsigned count;
     struct cluster_map_disk *disks = disks_copy(server, &count);
     uint64_t now_ns = env_now_ns(server->env);
+    lead_note(server);
     for (unsigned i = 0; i < count; i++) {
-        if (disks[i].in_map && disks[i].state != DISK_ABSENT && node_silent(server->cluster, disks[i].node, now_ns)) {
+        bool there = !disks[i].in_map || disks[i].state == DISK_ABSENT || !node_silent(server->cluster, disks[i].node, now_ns);
+        if (server->cluster->led && !there) {
             cluster_map_disk_state(server->map, disks[i].id, DISK_ABSENT, 0, 0);
         }
     }
@@ -423,10 +444,14 @@ static enum errc beat(struct server *server, struct rpc_call *call)
     }
     struct node_heartbeat_reply *reply = mem_zalloc(sizeof(*reply));
     reply->map_revision = cluster_map_revision(server->map);
-    if (call->peer->role == ROLE_GATEWAY) {
+    reply->leads = voter_leads(server->voter);
+    if (call->peer->role == ROLE_GATEWAY && reply->leads) {
         away_fill(server, reply);
     }
+    (void)pthread_mutex_lock(&server->cluster->guard);
+    voters_fill(server->cluster, reply->voters, &reply->voter_count);
     node_heartbeat_reply_encode(&call->reply, reply);
+    (void)pthread_mutex_unlock(&server->cluster->guard);
     mem_free(reply);
     return ERRC_OK;
 }
@@ -435,6 +460,10 @@ static void on_call(struct rpc_channel *channel, struct rpc_call *call)
 {
     struct cluster *cluster = container_of(channel, struct cluster, service);
     struct server *server = cluster->server;
+    if (!atomic_load(&cluster->serves)) {
+        rpc_call_finish(call, error_set(&call->error, ERRC_UNAVAILABLE, "this voter starts"));
+        return;
+    }
     switch (call->method) {
     case RPC_CLUSTER_JOIN:
         on_join(server, call);
@@ -444,6 +473,9 @@ static void on_call(struct rpc_channel *channel, struct rpc_call *call)
         return;
     case RPC_NODE_HEARTBEAT:
         rpc_call_finish(call, beat(server, call));
+        return;
+    case RPC_ADMIN_REQUEST:
+        admin_forwarded(server, call);
         return;
     default:
         rpc_call_finish(call, error_set(&call->error, ERRC_UNSUPPORTED, "method %u", call->method));

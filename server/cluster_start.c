@@ -7,6 +7,7 @@
 #include "common/io/log.h"
 #include "common/rpc/rpc_schema.h"
 #include "server/cluster.h"
+#include "server/cluster_voters.h"
 #include "server/server_disks.h"
 #include "server/server_steps.h"
 
@@ -63,8 +64,8 @@ static void port_open_there(void *data)
     }
     if (server->voter != NULL) {
         cluster_service_init(server);
-        rpc_server_route(cluster->port, RPC_META_PROPOSE, RPC_META_SESSION_RENEW, voter_channel(server->voter));
-        rpc_server_route(cluster->port, RPC_CLUSTER_JOIN, RPC_NODE_HEARTBEAT, &cluster->service);
+        rpc_server_route(cluster->port, RPC_META_PROPOSE, RPC_RAFT_MEMBER, voter_channel(server->voter));
+        rpc_server_route(cluster->port, RPC_CLUSTER_JOIN, RPC_ADMIN_REQUEST, &cluster->service);
     } else {
         rpc_server_route(cluster->port, RPC_NODE_SHARD_PUT, RPC_NODE_DISK_STATUS, node_channel(server->node));
     }
@@ -93,12 +94,13 @@ static enum errc step_voter_client(struct server *server, struct error *e)
     if (identity->voter_count == 0) {
         return error_set(e, ERRC_CORRUPT, "'%s/identity' names no voter", server->options.data);
     }
-    const struct rpc_client_config config = {
-        .env = server->env, .loop = cluster->out_loop, .tls = cluster->tls, .address = identity->voters[0].address,
-        .cluster = identity->cluster, .self = identity->node, .role = ROLE_METADATA, .node = identity->voters[0].node,
-    };
-    cluster->voter = rpc_client_create(&config);
-    metadata_client_init(&server->meta, rpc_client_channel(cluster->voter), server->env, CALL_TIMEOUT_MS);
+    cluster_voters_begin(server);
+    struct metadata_voter voters[CLUSTER_VOTERS_MAX];
+    if (cluster_voters_list(server, voters) == 0) {
+        return error_set(e, ERRC_CORRUPT, "'%s/identity' names no voter but itself", server->options.data);
+    }
+    metadata_client_init(&server->meta, voters[0].channel, server->env, CALL_TIMEOUT_MS);
+    cluster_voters_follow(server);
     return ERRC_OK;
 }
 
@@ -144,28 +146,6 @@ static enum errc step_heartbeat(struct server *server, struct error *e)
 
 /* ---- voter ---- */
 
-static enum errc voter_run(struct server *server, bool bootstrap, struct error *e)
-{
-    struct disk_id disk; /* the folder of the log is named like its voter */
-    memcpy(disk.bytes, server->node_id.bytes, ID_BYTES);
-    const struct voter_dir dir = { disk, server->options.data };
-    const struct voter_config config = {
-        .env = server->env, .kv_factory = kv_factory_rocksdb(), .executor = server->meta_executor,
-        .query_pool = server->query_pool, .cluster = server->dirs.cluster, .dir_count = 1, .dirs = &dir,
-        .mirrors_wanted = 1, .bootstrap = bootstrap, .on_event = server_on_voter_event,
-    };
-    enum errc rc = voter_open(&config, &server->voter, e);
-    if (rc == ERRC_OK) {
-        metadata_client_init(&server->meta, voter_channel(server->voter), server->env, CALL_TIMEOUT_MS);
-    }
-    return rc;
-}
-
-static enum errc step_voter(struct server *server, struct error *e)
-{
-    return voter_run(server, false, e);
-}
-
 /* It stands in the map like every process, so that lists show it. */
 static enum errc step_voter_register(struct server *server, struct error *e)
 {
@@ -180,11 +160,21 @@ static enum errc step_voter_register(struct server *server, struct error *e)
         return rc;
     }
     rc = wait_propose(&server->meta, server->completions, &op, &command, e);
-    if (rc == ERRC_OK && op.result.outcome != META_OK) {
+    if (rc == ERRC_OK && op.result.outcome == META_NODE_REMOVED) {
+        rc = error_set(e, ERRC_DENIED, "this process was removed from the cluster: join with an empty --data");
+    } else if (rc == ERRC_OK && op.result.outcome != META_OK) {
         rc = error_set(e, ERRC_CONFLICT, "the voter cannot be put into the map: outcome %u", op.result.outcome);
     }
     meta_op_release(&op);
     return rc;
+}
+
+/* From here on other processes may join and be heard. */
+static enum errc step_serve(struct server *server, struct error *e)
+{
+    (void)e;
+    atomic_store(&server->cluster->serves, true);
+    return ERRC_OK;
 }
 
 /* ---- cluster init ---- */
@@ -193,7 +183,7 @@ static enum errc step_init_voter(struct server *server, struct error *e)
 {
     server->class_k = server->options.has_erasure ? server->options.erasure_k : CLASS_K_DEFAULT;
     server->class_m = server->options.has_erasure ? server->options.erasure_m : CLASS_M_DEFAULT;
-    enum errc rc = voter_run(server, true, e);
+    enum errc rc = cluster_voter_open(server, true, e);
     rc = rc == ERRC_OK ? server_class_record(server, e) : rc;
     rc = rc == ERRC_OK ? step_voter_register(server, e) : rc;
     return rc == ERRC_OK ? identity_write(server->env, server->options.data, &server->cluster->identity, e) : rc;
@@ -232,8 +222,9 @@ const server_step *cluster_steps(enum server_command command)
 {
     static const server_step init[] = { step_probe, server_step_executors, cluster_init, step_init_voter, NULL };
     static const server_step metadata[] = {
-        step_probe, server_step_executors, step_out_loop, cluster_identity_start, step_voter, step_voter_register, step_map,
-        server_step_session, cluster_renew_start, step_port, server_step_admin, NULL,
+        step_probe, server_step_executors, step_out_loop, cluster_identity_start, cluster_step_voter, step_port,
+        cluster_step_member, step_voter_register, step_map, server_step_session, cluster_renew_start, step_serve,
+        server_step_admin, NULL,
     };
     static const server_step storage_node[] = {
         step_probe, server_step_executors, step_out_loop, cluster_identity_start, step_disks, server_step_node, server_step_scrubs,
@@ -292,6 +283,9 @@ void cluster_stop_port(struct server *server)
 {
     struct cluster *cluster = server->cluster;
     struct waiter waiter;
+    if (server->voter != NULL) {
+        cluster_hand_over(server);
+    }
     cluster_heartbeat_stop(server);
     cluster_renew_stop(server);
     if (cluster->port != NULL) {
@@ -323,9 +317,7 @@ void cluster_clients_end(struct server *server)
     for (unsigned i = 0; i < cluster->peer_count; i++) {
         client_end(cluster->peers[i].client);
     }
-    if (cluster->voter != NULL) {
-        client_end(cluster->voter);
-    }
+    cluster_voters_end(server);
 }
 
 void cluster_free(struct server *server)
@@ -346,6 +338,7 @@ void cluster_free(struct server *server)
         server->env->vt->close(server->env, cluster->lock);
     }
     (void)pthread_mutex_destroy(&cluster->guard);
+    (void)pthread_mutex_destroy(&cluster->yield_guard);
     mem_free(cluster);
     server->cluster = NULL;
 }

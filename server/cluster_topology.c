@@ -9,6 +9,7 @@
 #include "common/io/log.h"
 #include "server/cluster.h"
 #include "server/cluster_layout.h"
+#include "server/cluster_voters.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -67,6 +68,36 @@ bool cluster_peer_is_at(const struct cluster *cluster, struct node_id node, cons
     return false;
 }
 
+static void voters_follow(struct server *server, const struct meta_cluster_reply *map)
+{
+    struct cluster_voter voters[CLUSTER_VOTERS_MAX];
+    unsigned count = 0;
+    for (uint32_t i = 0; i < map->node_count && count < CLUSTER_VOTERS_MAX; i++) {
+        if (map->nodes[i].role == ROLE_METADATA && map->nodes[i].state != META_NODE_REMOVED_FOR_EVER) {
+            voters[count++] = (struct cluster_voter){ map->nodes[i].id, map->nodes[i].address };
+        }
+    }
+    cluster_voters_take(server, voters, count);
+}
+
+void cluster_voters_read(struct server *server)
+{
+    const struct meta_query query = { .type = META_QRY_CLUSTER };
+    struct meta_cluster_reply map;
+    struct enc head = ENC_INIT;
+    struct enc reply = ENC_INIT;
+    struct arena arena;
+    arena_init(&arena, MAP_ARENA_BYTES);
+    meta_query_encode(&head, &query);
+    if (voter_query_own(server->voter, enc_slice(&head), &reply, NULL) == ERRC_OK &&
+        meta_cluster_reply_decode(enc_slice(&reply), &arena, &map) == ERRC_OK) {
+        voters_follow(server, &map);
+    }
+    arena_done(&arena);
+    enc_free(&reply);
+    enc_free(&head);
+}
+
 void cluster_nodes_take(void *data, const struct meta_cluster_reply *map)
 {
     struct server *server = data;
@@ -80,6 +111,9 @@ void cluster_nodes_take(void *data, const struct meta_cluster_reply *map)
         }
     }
     (void)pthread_mutex_unlock(&cluster->guard);
+    if (newest) {
+        voters_follow(server, map);
+    }
 }
 
 /* ---- the voter's map ---- */
@@ -260,6 +294,10 @@ static void topology_run(struct task *task)
     (void)pthread_mutex_lock(&cluster->guard);
     cluster->topology_posted = false;
     (void)pthread_mutex_unlock(&cluster->guard);
+    if (!voter_leads(server->voter)) { /* the leader makes the map */
+        cluster_map_refresh(server->map, NULL, NULL);
+        return;
+    }
     if (ask_map(server, &arena, &op)) {
         bool changed = nodes_take_in(server, &op.cluster) > 0;
         bool grouping = !changed && settled(cluster, now_ns);

@@ -60,19 +60,28 @@ struct start_workers {
     struct waiter waiter;
 };
 
+/* One collector and one repairer in a cluster. What two would do at once is done once all the same: every change is a
+ * compare-and-set. */
+static bool leads(void *data)
+{
+    return voter_leads(((struct server *)data)->voter);
+}
+
 /* The workers belong to the executor from their first moment. */
 static void workers_start(struct task *task)
 {
     struct start_workers *start = container_of(task, struct start_workers, task);
     struct server_background *background = start->background;
     struct server *server = background->server;
-    const struct gc_worker_config gc = { .store = &server->store, .executor = background->executor };
-    const struct repair_worker_config repair = { .store = &server->store, .executor = background->executor };
+    const struct gc_worker_config gc = { .store = &server->store, .executor = background->executor, .may = leads,
+                                         .may_data = server };
+    const struct repair_worker_config repair = { .store = &server->store, .executor = background->executor, .may = leads,
+                                                 .may_data = server };
     const struct orphan_sweep_config sweep = { .store = &server->store, .executor = background->executor,
                                                .node = server->node_id };
     const struct suspect_queue_config suspects = { .store = &server->store, .executor = background->executor,
                                                    .on_missing = on_missing, .data = background };
-    if (server->voter != NULL) { /* one collector and one repairer in a cluster */
+    if (server->voter != NULL) {
         background->gc = gc_worker_start(&gc);
         background->repair = repair_worker_start(&repair);
         background->poll = server_poll_start(server);

@@ -28,6 +28,7 @@
 #define QUERY_THREADS 2
 #define DRAIN_MS 30000
 #define CALL_TIMEOUT_MS 30000
+#define LAST_CALLS_NS UINT64_C(3000000000) /* to voters, which may be gone too, of a process that ends */
 #define JOINS_ARENA_BYTES (4u << 20)
 
 /* ---- step 0: what can be refused before a DIR is touched ---- */
@@ -614,6 +615,7 @@ enum errc server_start(const struct server_options *options, struct server **ret
         server->cluster = mem_zalloc(sizeof(*server->cluster));
         server->cluster->server = server;
         (void)pthread_mutex_init(&server->cluster->guard, NULL);
+        (void)pthread_mutex_init(&server->cluster->yield_guard, NULL);
         steps = cluster_steps(options->command);
     }
     enum errc rc = ERRC_OK;
@@ -732,6 +734,7 @@ enum errc server_stop(struct server *server)
     stop_listeners(server);
     if (server->cluster != NULL) {
         cluster_stop_port(server);
+        metadata_client_hurry(&server->meta, env_now_ns(server->env) + LAST_CALLS_NS);
     }
     executor_end(server->admin_jobs);
     fsck_destroy(server->fsck);

@@ -112,7 +112,7 @@ static void metadata_write(struct server *server, struct enc *text)
     single(text, "cairn_raft_applied_index", "gauge", "Highest applied log index.", status.applied_index);
     single(text, "cairn_raft_log_bytes", "gauge", "Bytes of log behind the last checkpoint.", status.log_bytes);
     single(text, "cairn_metadata_replicas", "gauge", "Metadata mirrors wanted.", status.replicas_wanted);
-    single(text, "cairn_metadata_replicas_behind", "gauge", "Metadata mirrors that are not current.",
+    single(text, "cairn_metadata_replicas_behind", "gauge", "Metadata mirrors and, at the leader, other voters that are not current.",
            status.replicas_behind);
 }
 

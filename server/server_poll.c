@@ -105,6 +105,8 @@ static void poll_heard(struct server_poll *poll)
 {
     struct node_disk_status_reply *reply = mem_zalloc(sizeof(*reply));
     struct enc text = ENC_INIT;
+    cluster_voters_read(poll->server);
+    cluster_map_refresh(poll->server->map, NULL, NULL); /* another voter may have changed it */
     cluster_silence_judge(poll->server);
     cluster_disks(poll->server, reply, &text);
     (void)pthread_mutex_lock(&poll->lock);

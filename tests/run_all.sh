@@ -49,6 +49,7 @@ suite clients tests/clients/run_clients.py
 suite start_rules tests/server/start_rules.py
 suite operate tests/server/operate.py
 suite cluster tests/server/cluster.py
+suite voters tests/server/voters.py
 suite verbs tests/server/verbs.py
 suite chaos tests/chaos/run_chaos.py --seconds 60
 suite durability tests/durability/run_durability.py

@@ -16,5 +16,6 @@ int admin_durability_run(int argc, char **argv);
 int admin_fsck_run(int argc, char **argv);
 int admin_trace_run(int argc, char **argv);
 int admin_support_run(int argc, char **argv);
+int admin_metadata_run(int argc, char **argv);
 
 #endif

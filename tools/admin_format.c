@@ -174,3 +174,27 @@ void format_nodes(const json_t *json)
                      text_of(node, "id"));
     }
 }
+
+void format_members(const json_t *json)
+{
+    const json_t *members = json_object_get(json, "members");
+    size_t index;
+    json_t *member;
+    (void)printf("%-16s  %-9s  %-6s  %10s  %-21s  %s\n", "NAME", "ROLE", "LEADS", "BEHIND", "ADDRESS", "NODE");
+    json_array_foreach(members, index, member) {
+        const json_t *behind = json_object_get(member, "entries_behind");
+        char amount[AMOUNT_BYTES] = "-";
+        if (json_is_integer(behind)) {
+            (void)snprintf(amount, sizeof(amount), "%lld", (long long)json_integer_value(behind));
+        }
+        (void)printf("%-16s  %-9s  %-6s  %10s  %-21s  %s\n", text_of(member, "name"), text_of(member, "role"),
+                     json_is_true(json_object_get(member, "leads")) ? "leads" : "", amount, text_of(member, "address"),
+                     text_of(member, "node"));
+    }
+}
+
+void format_member(const json_t *json)
+{
+    (void)printf("Node %s is %s.\n", text_of(json, "node"),
+                 strcmp(text_of(json, "role"), "voter") == 0 ? "a voter now" : "in the metadata service no more");
+}

@@ -9,6 +9,8 @@ void format_buckets(const json_t *json);
 void format_disks(const json_t *json);
 void format_replaced(const json_t *json);
 void format_explain(const json_t *json);
+void format_members(const json_t *json);
+void format_member(const json_t *json);
 void format_token(const json_t *json);
 void format_nodes(const json_t *json);
 

@@ -171,3 +171,42 @@ int admin_node_run(int argc, char **argv)
     }
     return admin_request_print(&options, "GET", "/admin/v1/nodes", NULL, format_nodes);
 }
+
+static int metadata_change(const struct admin_options *options, const char *verb)
+{
+    char *target = mem_format("/admin/v1/metadata/%s", verb);
+    json_t *body = json_pack("{s:s}", "node", options->arguments[1]);
+    char *text = body != NULL ? json_dumps(body, JSON_COMPACT) : NULL;
+    json_decref(body);
+    int status = text != NULL ? admin_request_print(options, "POST", target, text, format_member)
+                              : admin_usage_fail("the name is not valid UTF-8");
+    free(text);
+    mem_free(target);
+    return status;
+}
+
+int admin_metadata_run(int argc, char **argv)
+{
+    struct admin_options options;
+    struct error e = ERROR_INIT;
+    if (admin_options_parse(argc, argv, &options, &e) != ERRC_OK) {
+        return admin_fail(&e);
+    }
+    if (options.help) {
+        (void)printf("Usage: cairn metadata list [OPTION]...\n"
+                     "   or: cairn metadata promote NAME|ID [OPTION]...\n"
+                     "   or: cairn metadata remove NAME|ID [OPTION]...\n"
+                     "List who takes part in the metadata service; make a stand-by a voter once it has the whole log; take\n"
+                     "a voter or stand-by out. Have 3 or 5 voters: of 3 one may be lost, of 5 two. The process itself is run\n"
+                     "by 'cairn metadata --data DIR', see 'cairn metadata --help'.\n%s", admin_common_help);
+        return 0;
+    }
+    const char *verb = options.argument_count > 0 ? options.arguments[0] : "";
+    if (strcmp(verb, "list") == 0 && options.argument_count == 1) {
+        return admin_request_print(&options, "GET", "/admin/v1/metadata", NULL, format_members);
+    }
+    if ((strcmp(verb, "promote") == 0 || strcmp(verb, "remove") == 0) && options.argument_count == 2) {
+        return metadata_change(&options, verb);
+    }
+    return admin_usage_fail("usage: cairn metadata list | promote NAME | remove NAME; or --data DIR ... to run one");
+}

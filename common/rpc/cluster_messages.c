@@ -56,6 +56,27 @@ enum errc cluster_join_decode(struct slice bytes, struct cluster_join *ret)
     return dec_done(&dec) && !node_id_is_zero(ret->node) ? ERRC_OK : ERRC_CORRUPT;
 }
 
+static void voters_encode(struct enc *enc, const struct cluster_voter *voters, uint32_t count)
+{
+    ASSERT(count <= CLUSTER_VOTERS_MAX);
+    enc_uint(enc, count);
+    for (uint32_t i = 0; i < count; i++) {
+        enc_raw(enc, voters[i].node.bytes, ID_BYTES);
+        enc_bytes(enc, voters[i].address);
+    }
+}
+
+static void voters_decode(struct dec *dec, struct cluster_voter *voters, uint32_t *ret_count)
+{
+    uint64_t count = dec_uint(dec);
+    dec->failed = dec->failed || count > CLUSTER_VOTERS_MAX;
+    *ret_count = dec->failed ? 0 : (uint32_t)count;
+    for (uint32_t i = 0; i < *ret_count; i++) {
+        dec_copy(dec, voters[i].node.bytes, ID_BYTES);
+        voters[i].address = bytes_at_most(dec, CLUSTER_ADDRESS_BYTES_MAX);
+    }
+}
+
 void cluster_join_reply_encode(struct enc *enc, const struct cluster_join_reply *in)
 {
     ASSERT(in->voter_count <= CLUSTER_VOTERS_MAX);
@@ -64,11 +85,7 @@ void cluster_join_reply_encode(struct enc *enc, const struct cluster_join_reply 
     enc_bytes(enc, in->ca);
     enc_bytes(enc, in->ca_key);
     enc_bytes(enc, in->credentials);
-    enc_uint(enc, in->voter_count);
-    for (uint32_t i = 0; i < in->voter_count; i++) {
-        enc_raw(enc, in->voters[i].node.bytes, ID_BYTES);
-        enc_bytes(enc, in->voters[i].address);
-    }
+    voters_encode(enc, in->voters, in->voter_count);
 }
 
 enum errc cluster_join_reply_decode(struct slice bytes, struct cluster_join_reply *ret)
@@ -79,15 +96,7 @@ enum errc cluster_join_reply_decode(struct slice bytes, struct cluster_join_repl
     ret->ca = bytes_at_most(&dec, CLUSTER_PEM_BYTES_MAX);
     ret->ca_key = bytes_at_most(&dec, CLUSTER_PEM_BYTES_MAX);
     ret->credentials = bytes_at_most(&dec, CLUSTER_SECRETS_BYTES_MAX);
-    uint64_t count = dec_uint(&dec);
-    if (count > CLUSTER_VOTERS_MAX) {
-        return ERRC_CORRUPT;
-    }
-    ret->voter_count = (uint32_t)count;
-    for (uint32_t i = 0; i < ret->voter_count; i++) {
-        dec_copy(&dec, ret->voters[i].node.bytes, ID_BYTES);
-        ret->voters[i].address = bytes_at_most(&dec, CLUSTER_ADDRESS_BYTES_MAX);
-    }
+    voters_decode(&dec, ret->voters, &ret->voter_count);
     return dec_done(&dec) ? ERRC_OK : ERRC_CORRUPT;
 }
 
@@ -125,6 +134,8 @@ void node_heartbeat_reply_encode(struct enc *enc, const struct node_heartbeat_re
 {
     ASSERT(in->away_count <= CLUSTER_AWAY_MAX);
     enc_u64(enc, in->map_revision);
+    enc_u8(enc, in->leads ? 1 : 0);
+    voters_encode(enc, in->voters, in->voter_count);
     enc_uint(enc, in->away_count);
     for (uint32_t i = 0; i < in->away_count; i++) {
         enc_raw(enc, in->away[i].bytes, ID_BYTES);
@@ -135,8 +146,10 @@ enum errc node_heartbeat_reply_decode(struct slice bytes, struct node_heartbeat_
 {
     struct dec dec = dec_of(bytes);
     ret->map_revision = dec_u64(&dec);
+    ret->leads = dec_u8(&dec) != 0;
+    voters_decode(&dec, ret->voters, &ret->voter_count);
     uint64_t count = dec_uint(&dec);
-    if (count > CLUSTER_AWAY_MAX) {
+    if (dec.failed || count > CLUSTER_AWAY_MAX) {
         return ERRC_CORRUPT;
     }
     ret->away_count = (uint32_t)count;
@@ -144,4 +157,37 @@ enum errc node_heartbeat_reply_decode(struct slice bytes, struct node_heartbeat_
         dec_copy(&dec, ret->away[i].bytes, ID_BYTES);
     }
     return dec_done(&dec) ? ERRC_OK : ERRC_CORRUPT;
+}
+
+void admin_request_encode(struct enc *enc, const struct admin_request *in)
+{
+    enc_bytes(enc, in->method);
+    enc_bytes(enc, in->path);
+    enc_bytes(enc, in->query);
+    enc_bytes(enc, in->body);
+}
+
+enum errc admin_request_decode(struct slice bytes, struct admin_request *ret)
+{
+    struct dec dec = dec_of(bytes);
+    ret->method = bytes_at_most(&dec, ADMIN_FORWARD_PATH_BYTES_MAX);
+    ret->path = bytes_at_most(&dec, ADMIN_FORWARD_PATH_BYTES_MAX);
+    ret->query = bytes_at_most(&dec, ADMIN_FORWARD_QUERY_BYTES_MAX);
+    ret->body = bytes_at_most(&dec, ADMIN_FORWARD_BODY_BYTES_MAX);
+    return dec_done(&dec) ? ERRC_OK : ERRC_CORRUPT;
+}
+
+void admin_reply_encode(struct enc *enc, const struct admin_reply *in)
+{
+    enc_uint(enc, in->status);
+    enc_bytes(enc, in->text);
+}
+
+enum errc admin_reply_decode(struct slice bytes, struct admin_reply *ret)
+{
+    struct dec dec = dec_of(bytes);
+    uint64_t status = dec_uint(&dec);
+    ret->text = bytes_at_most(&dec, ADMIN_FORWARD_TEXT_BYTES_MAX);
+    ret->status = (uint32_t)status;
+    return dec_done(&dec) && status >= 100 && status <= 599 ? ERRC_OK : ERRC_CORRUPT;
 }

@@ -17,6 +17,10 @@
 #define CLUSTER_ADDRESS_BYTES_MAX 64  /* ADDR:PORT */
 #define CLUSTER_PEM_BYTES_MAX 8192
 #define CLUSTER_SECRETS_BYTES_MAX 4096
+#define ADMIN_FORWARD_PATH_BYTES_MAX 256
+#define ADMIN_FORWARD_QUERY_BYTES_MAX (64u << 10)
+#define ADMIN_FORWARD_BODY_BYTES_MAX (1u << 20)
+#define ADMIN_FORWARD_TEXT_BYTES_MAX (3u << 20)  /* a frame has room for it */
 
 /* [CLUSTER_JOIN] asked without a certificate; the secret of the token is the authority. Errors: DENIED (the text says
  * why: unknown, expired, used, of another role), CONFLICT (a live node has this id), UNAVAILABLE (not the leader). */
@@ -53,7 +57,7 @@ struct cluster_renew {
     struct slice csr;
 };
 
-/* [NODE_HEARTBEAT] once a second, to the leader's memory. `disks`: an encoded node_disk_status_reply, or empty. */
+/* [NODE_HEARTBEAT] once a second, to every voter's memory. `disks`: an encoded node_disk_status_reply, or empty. */
 struct node_heartbeat {
     struct slice address;      /* where it listens now; empty for a gateway */
     uint64_t started_ms;       /* wall clock of its start: tells a restart */
@@ -63,14 +67,28 @@ struct node_heartbeat {
 #define CLUSTER_AWAY_MAX 256
 struct node_heartbeat_reply {
     uint64_t map_revision;     /* another than known: ask for the map */
+    bool leads;                /* this voter's word on what is away counts */
+    uint32_t voter_count;
+    struct cluster_voter voters[CLUSTER_VOTERS_MAX]; /* processes of that role, by the map */
     uint32_t away_count;       /* disks of the map that are not in service, as the voter has heard */
     struct disk_id away[CLUSTER_AWAY_MAX];
+};
+
+/* [ADMIN_REQUEST] a request that the caller has authenticated, as it came: `query` without '?', `body` JSON or empty.
+ * UNAVAILABLE: not the leader, nothing was done. */
+struct admin_request {
+    struct slice method, path, query, body;
+};
+struct admin_reply {
+    uint32_t status;           /* of HTTP */
+    struct slice text;         /* JSON */
 };
 
 /* For each message M: void M_encode(struct enc *, const struct M *) and
  * MUST_CHECK enum errc M_decode(struct slice, struct M *): CORRUPT unless the input is exactly one M. */
 #define CLUSTER_MESSAGES(X) \
-    X(cluster_join) X(cluster_join_reply) X(cluster_renew) X(node_heartbeat) X(node_heartbeat_reply)
+    X(cluster_join) X(cluster_join_reply) X(cluster_renew) X(node_heartbeat) X(node_heartbeat_reply) \
+    X(admin_request) X(admin_reply)
 #define X(message)                                                    \
     void message##_encode(struct enc *enc, const struct message *in); \
     MUST_CHECK enum errc message##_decode(struct slice bytes, struct message *ret);

@@ -46,7 +46,8 @@
     X(NODE_DISK_STATUS,     0x020b, ROLES_DATA,     SAFE, SMALL) /* state, space, counters of one disk or all */        \
     X(CLUSTER_JOIN,         0x0301, ROLES_STRANGER, SAME, SMALL) /* a token and a request for a certificate */          \
     X(CLUSTER_RENEW,        0x0302, ROLES_KNOWN,    SAME, SMALL) /* a new certificate for the caller */                 \
-    X(NODE_HEARTBEAT,       0x0303, ROLES_BEAT,     SAME, SMALL) /* leader memory; reply: revision of the map */
+    X(NODE_HEARTBEAT,       0x0303, ROLES_BEAT,     SAME, SMALL) /* leader memory; reply: revision of the map */        \
+    X(ADMIN_REQUEST,        0x0304, ROLES_VOTER,    ONCE, SMALL) /* a verb of the admin port that only the leader knows */
 
 enum rpc_method {
 #define X(name, number, roles, retry, lane) RPC_##name = number,

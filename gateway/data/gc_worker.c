@@ -202,7 +202,12 @@ static void worker_ask(struct gc_worker *worker)
 
 static void timer_run(struct task *task)
 {
-    worker_ask(container_of(container_of(task, struct timer, task), struct gc_worker, timer));
+    struct gc_worker *worker = container_of(container_of(task, struct timer, task), struct gc_worker, timer);
+    if (worker->config.may != NULL && !worker->config.may(worker->config.may_data)) {
+        worker_sleep(worker, worker->config.idle_ms);
+    } else {
+        worker_ask(worker);
+    }
 }
 
 struct gc_worker *gc_worker_start(const struct gc_worker_config *config)

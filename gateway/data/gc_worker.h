@@ -16,6 +16,8 @@ struct gc_worker;
 struct gc_worker_config {
     struct data_store *store;
     struct executor *executor;
+    bool (*may)(void *data);       /* asked before each pass: false: not this process's to do now. NULL: always */
+    void *may_data;
     uint32_t idle_ms;              /* between passes when there is nothing to do; 0: 1000 */
 };
 

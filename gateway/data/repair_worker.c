@@ -344,7 +344,11 @@ static void timer_run(struct task *task)
     worker->busy = true;
     worker->retired_pages = 0;
     worker->retired_waits = false;
-    retired_ask(worker);
+    if (worker->config.may != NULL && !worker->config.may(worker->config.may_data)) {
+        worker_sleep(worker);
+    } else {
+        retired_ask(worker);
+    }
 }
 
 /* ---- doors ---- */

@@ -16,6 +16,8 @@ struct repair_worker;
 struct repair_worker_config {
     struct data_store *store;
     struct executor *executor;
+    bool (*may)(void *data);       /* asked before each pass: false: not this process's to do now. NULL: always */
+    void *may_data;
     uint64_t bytes_per_second;     /* read for repair; 0: no limit */
     uint32_t idle_ms;              /* between passes; 0: 2000 */
 };

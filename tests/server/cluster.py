@@ -18,7 +18,6 @@ import sys
 import tempfile
 import time
 import urllib.request
-import urllib.request
 
 from server_world import S3, equal, has, run_cases, true
 from server import free_ports
@@ -34,11 +33,11 @@ def pattern(name, size):
 
 
 class Cluster:
-    def __init__(self, nodes=6, disks=2, gateways=2, life=""):
+    def __init__(self, nodes=6, disks=2, gateways=2, life="", voters=1):
         self.folder = tempfile.mkdtemp(prefix="cairn-cluster-")
         try:
             self.shown = json.loads(self.tool("up", "--json", "--nodes", nodes, "--disks", disks, "--gateways", gateways,
-                                              "--certificate-life", life))
+                                              "--voters", voters, "--certificate-life", life))
         except BaseException:
             self.close()
             raise
@@ -363,10 +362,9 @@ def joins(cluster):
         true(cluster.shown["secret_key"] not in text and secret not in text, f"a secret is in {log}")
     for name in ("node.key", "credentials", "identity"):
         equal(os.stat(os.path.join(stranger, name)).st_mode & 0o777, 0o600, f"mode of {name}")
-    has(cluster.cli("token", "create", "--role", "metadata", status=1), "one metadata voter", "a second voter")
     voter = ("--listen", f"127.0.0.1:{ports[0]}", "--admin-listen", f"127.0.0.1:{ports[1]}")
     has(cluster.join("metadata", head + ".metadata." + secret_and_hash, *voter, data=os.path.join(cluster.folder, "voter")),
-        "one voter", "a second voter joins")
+        "another role", "a gateway's token for a voter")
     has(cluster.cli("disk", "replace", cluster.folder, status=1), "cluster", "disk replace of a cluster")
     # The port of the other processes: no TLS, no word.
     with socket.create_connection((cluster.voter.split(":")[0], int(cluster.voter.split(":")[1])), 10) as plain:

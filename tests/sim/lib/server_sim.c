@@ -226,7 +226,7 @@ static void run_refresh(struct task *task)
 static void run_gc_start(struct task *task)
 {
     struct server_sim *s = container_of(task, struct step, task)->s;
-    const struct gc_worker_config config = { &s->store, s->loop, 50 };
+    const struct gc_worker_config config = { .store = &s->store, .executor = s->loop, .idle_ms = 50 };
     s->gc = gc_worker_start(&config);
     flag_set(s, ERRC_OK);
 }

@@ -68,16 +68,37 @@ static void heartbeats(void **state)
     struct node_heartbeat beat;
     static struct node_heartbeat_reply answer;
     const struct node_heartbeat in = { slice_str("h:1"), 77, slice_str("v"), slice_str("disks") };
-    static struct node_heartbeat_reply reply = { .map_revision = 5, .away_count = 1, .away = { { { 3 } } } };
+    static struct node_heartbeat_reply reply = { .map_revision = 5, .leads = true, .away_count = 1, .away = { { { 3 } } } };
     node_heartbeat_encode(&enc, &in);
     assert_int_equal(node_heartbeat_decode(enc_slice(&enc), &beat), ERRC_OK);
     assert_int_equal(beat.started_ms, 77);
     CHECK_CUTS(node_heartbeat, enc, &beat);
     node_heartbeat_reply_encode(&enc, &reply);
     assert_int_equal(node_heartbeat_reply_decode(enc_slice(&enc), &answer), ERRC_OK);
+    assert_true(answer.leads);
     assert_int_equal(answer.away_count, 1);
     assert_true(disk_id_equal(answer.away[0], reply.away[0]));
     CHECK_CUTS(node_heartbeat_reply, enc, &answer);
+}
+
+static void admin_requests(void **state)
+{
+    (void)state;
+    struct enc enc = ENC_INIT;
+    struct admin_request request;
+    struct admin_reply reply;
+    const struct admin_request in = { slice_str("POST"), slice_str("/a"), slice_str("b=c"), slice_str("{}") };
+    const struct admin_reply answer = { 409, slice_str("{\"error\":1}") };
+    admin_request_encode(&enc, &in);
+    assert_int_equal(admin_request_decode(enc_slice(&enc), &request), ERRC_OK);
+    assert_true(slice_equal(request.method, in.method) && slice_equal(request.path, in.path));
+    assert_true(slice_equal(request.query, in.query) && slice_equal(request.body, in.body));
+    CHECK_CUTS(admin_request, enc, &request);
+    admin_reply_encode(&enc, &answer);
+    assert_int_equal(admin_reply_decode(enc_slice(&enc), &reply), ERRC_OK);
+    assert_int_equal(reply.status, 409);
+    assert_true(slice_equal(reply.text, answer.text));
+    CHECK_CUTS(admin_reply, enc, &reply);
 }
 
 int main(void)
@@ -86,6 +107,7 @@ int main(void)
         cmocka_unit_test(joins),
         cmocka_unit_test(replies),
         cmocka_unit_test(heartbeats),
+        cmocka_unit_test(admin_requests),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,6 +5,7 @@
 #include "common/base/mem.h"
 #include "common/io/certificate.h"
 #include "common/rpc/rpc_schema.h"
+#include "metadata/voter_state.h"
 #include "server/cluster.h"
 #include "tests/lib/turn_env.h"
 
@@ -25,6 +26,7 @@ static struct {
     struct turn_env env;
     struct server server;
     struct cluster cluster;
+    struct voter *voter;           /* of it only the lease is looked at */
     struct executor jobs;          /* counts looks at the map */
     unsigned looks;
     struct node_heartbeat_reply reply;
@@ -66,6 +68,10 @@ static int setup(void **state)
     world.server.cluster = &world.cluster;
     world.server.admin_jobs = &world.jobs;
     world.server.completions = &world.env.executor.executor;
+    world.voter = mem_zalloc(sizeof(*world.voter));
+    world.voter->env = world.server.env;
+    atomic_store(&world.voter->lease_until_ns, UINT64_MAX);
+    world.server.voter = world.voter;
     world.cluster.server = &world.server;
     assert_int_equal(pthread_mutex_init(&world.cluster.guard, NULL), 0);
     const struct cluster_map_config map = { .env = world.server.env, .executor = world.server.completions };
@@ -75,7 +81,9 @@ static int setup(void **state)
     world.cluster.peers[1] = (struct cluster_peer){ .node = node_b, .current = true, .address = "b:1" };
     world.cluster.peer_count = 2;
     cluster_service_init(&world.server);
+    atomic_store(&world.cluster.serves, true);
     world.cluster.disks_changed_ns = 0; /* groups are made */
+    cluster_silence_judge(&world.server); /* it leads from here on */
     return 0;
 }
 
@@ -86,6 +94,7 @@ static int teardown(void **state)
         enc_free(&world.cluster.heard[i].disks);
     }
     cluster_map_destroy(world.server.map);
+    mem_free(world.voter);
     (void)pthread_mutex_destroy(&world.cluster.guard);
     turn_env_done(&world.env);
     return 0;
@@ -154,8 +163,6 @@ static void who_cannot_join(void **state)
     assert_int_equal(certificate_request_create(key, node_a, &csr, &e), ERRC_OK);
     assert_int_equal(certificate_request_key_hash(csr, hash, &e), ERRC_OK);
     memcpy(node.bytes, hash, ID_BYTES);
-    assert_int_equal(join_as(ROLE_METADATA, node, csr, &e), ERRC_UNSUPPORTED);
-    assert_non_null(strstr(e.text, "one voter"));
     assert_int_equal(join_as(ROLE_ADMIN, node, csr, &e), ERRC_DENIED);
     assert_int_equal(join_as(ROLE_STORAGE_NODE, node_a, csr, &e), ERRC_DENIED);
     assert_non_null(strstr(e.text, "not that of the key"));
@@ -221,6 +228,38 @@ static void a_voter_that_has_just_started_calls_nobody_away(void **state)
     assert_int_equal(world.looks, 0); /* nothing new: the map was not asked for */
 }
 
+static void a_voter_that_does_not_lead_says_so(void **state)
+{
+    (void)state;
+    beat(ROLE_STORAGE_NODE, node_a, "a:1", of_a, 1);
+    assert_true(told_away(disk_a2) && world.reply.leads);
+    atomic_store(&world.voter->lease_until_ns, 0);
+    assert_false(told_away(disk_a2) || world.reply.leads); /* its view may be old: it tells nobody */
+    beat(ROLE_STORAGE_NODE, node_a, "a:1", of_a, 2);       /* but it hears, for the day when it leads */
+    atomic_store(&world.voter->lease_until_ns, UINT64_MAX);
+    assert_false(told_away(disk_a2));
+}
+
+/* It may have been stopped, or cut off: who has not been heard of has its time from where it leads. */
+static void a_voter_that_begins_to_lead_gives_time(void **state)
+{
+    (void)state;
+    beat(ROLE_STORAGE_NODE, node_a, "a:1", of_a, 2);
+    beat(ROLE_STORAGE_NODE, node_b, "b:1", &disk_b1, 1);
+    atomic_store(&world.voter->lease_until_ns, 0);
+    cluster_silence_judge(&world.server);
+    world.env.now_ns += 10 * CLUSTER_SILENT_NS;
+    cluster_silence_judge(&world.server);
+    atomic_store(&world.voter->lease_until_ns, UINT64_MAX);
+    assert_false(told_away(disk_a1) || told_away(disk_b1));
+    world.env.now_ns += CLUSTER_SILENT_NS - MARGIN_NS;
+    beat(ROLE_STORAGE_NODE, node_a, "a:1", of_a, 2);
+    assert_false(told_away(disk_b1));
+    world.env.now_ns += MARGIN_NS;
+    assert_true(told_away(disk_b1));
+    assert_false(told_away(disk_a1));
+}
+
 static void a_silent_node_and_a_lost_disk_are_away(void **state)
 {
     (void)state;
@@ -278,6 +317,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(a_join_that_makes_no_sense), TEST(who_cannot_join), TEST(a_voter_that_has_just_started_calls_nobody_away),
+        TEST(a_voter_that_does_not_lead_says_so), TEST(a_voter_that_begins_to_lead_gives_time),
         TEST(a_silent_node_and_a_lost_disk_are_away), TEST(a_disk_is_its_nodes_of_the_map), TEST(what_makes_a_look_at_the_map),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
