@@ -23,7 +23,7 @@ serve: install build ## install, build, start an S3 server on six directories un
 	@mkdir -p $(DISKS)
 	@exec build/release/cairn server $(DISKS)
 
-cluster: install build ## install, build, start a cluster on loopback: 1 voter, 6 nodes of 2 disks, 2 gateways in 3 zones
+cluster: install build ## install, build, start a cluster on loopback: 3 voters, 6 nodes of 2 disks, 2 gateways in 3 zones
 	@deploy/local-cluster up
 
 test: ## install, build, run every test (about a quarter of an hour on two cores)
