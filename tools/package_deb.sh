@@ -18,14 +18,15 @@ root=$out/$name
 export SOURCE_DATE_EPOCH
 
 rm -rf "$out"
-mkdir -p "$root/DEBIAN" "$root/usr/bin" "$root/usr/lib/systemd/system" "$root/usr/share/doc/cairn/formats" "$root/etc/cairn" \
-    "$out/debian"
+mkdir -p "$root/DEBIAN" "$root/usr/bin" "$root/usr/lib/systemd/system" "$root/usr/share/doc/cairn/formats" \
+    "$root/usr/share/doc/cairn/examples" "$root/etc/cairn" "$out/debian"
 strip --strip-unneeded -o "$root/usr/bin/cairn" "$binary"
 chmod 755 "$root/usr/bin/cairn"
 install -m 644 deploy/systemd/*.service "$root/usr/lib/systemd/system"
 install -m 640 deploy/debian/cairn.ini "$root/etc/cairn"
 install -m 644 deploy/debian/copyright README.md docs/*.md "$root/usr/share/doc/cairn"
 install -m 644 docs/formats/*.md "$root/usr/share/doc/cairn/formats"
+install -m 644 deploy/haproxy/haproxy.cfg "$root/usr/share/doc/cairn/examples"
 for page in docs/man/*.[1-8]; do
     folder=$root/usr/share/man/man${page##*.}
     mkdir -p "$folder"

@@ -64,6 +64,16 @@ def manual_is_there(deb, root):
             assert render.returncode == 0 and render.stdout and not render.stderr, f"{page}: {render.stderr}"
 
 
+def balancer_example_is_valid(deb, root):
+    example = os.path.join(root, "usr/share/doc/cairn/examples/haproxy.cfg")
+    assert os.path.exists(example), "no haproxy.cfg"
+    haproxy = shutil.which("haproxy", path=os.environ.get("PATH", "") + ":/usr/sbin")
+    if haproxy is None:
+        raise Skip("no haproxy here")
+    done = run(haproxy, "-c", "-f", example)
+    assert done.returncode == 0 and "WARNING" not in done.stderr, done.stderr
+
+
 def units_are_sound(deb, root):
     for role in ROLES:
         name = f"cairn-{role}.service"
@@ -93,7 +103,7 @@ def units_are_judged(deb, root):
             assert judged.returncode == 0, f"{name}: {judged.stdout[-200:]}{judged.stderr}"
 
 
-CASES = (control_is_complete, files_are_roots_and_closed, program_runs, manual_is_there, units_are_sound,
+CASES = (control_is_complete, files_are_roots_and_closed, program_runs, manual_is_there, balancer_example_is_valid, units_are_sound,
          units_are_judged)
 
 
