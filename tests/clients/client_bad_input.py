@@ -208,6 +208,17 @@ def delete_many(t, body):
     return post(t, "", "delete=", body, {"content-md5": md5_base64(body)})
 
 
+def refused_while_sending(t, ask):
+    """The answer to a body that is far larger than what is still read behind a refusal (256 KiB): a balancer that is sending
+    when the gateway closes may drop it (docs/OPERATIONS.md), so that behind one the client asks again."""
+    for _ in range(5 if t.server.balanced else 0):
+        try:
+            return ask()
+        except Broken:
+            t.s3.close()
+    return ask()
+
+
 def xml_bodies(t):
     for body in (b"", ):
         response = delete_many(t, body)
@@ -220,7 +231,7 @@ def xml_bodies(t):
                  b'<!DOCTYPE d [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]>'
                  b"<Delete><Object><Key>&b;</Key></Object></Delete>"):
         t.refused(delete_many(t, body), "MalformedXML", 400)
-    response = delete_many(t, b"<Delete>" + b" " * (3 << 20) + b"</Delete>")
+    response = refused_while_sending(t, lambda: delete_many(t, b"<Delete>" + b" " * (3 << 20) + b"</Delete>"))
     t.s3.close()
     equal((response.status, response.code), (400, "MaxMessageLengthExceeded"), "3 MiB of XML")
     t.refused(post(t, "", "delete=", b"<Delete><Object><Key>good</Key></Object></Delete>"), "InvalidRequest", 400)

@@ -47,6 +47,8 @@ def rewritten(text, listen, gateways):
 
 
 class Balanced:
+    balanced = True
+
     def __init__(self, args=()):
         self.balancer_program = haproxy()
         self.base = tempfile.mkdtemp(prefix="cairn-balanced-")

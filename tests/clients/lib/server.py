@@ -60,6 +60,7 @@ class ServerFailed(Exception):
 
 class Server:
     """disks: how many directories, or a list of paths. wrap: a command that runs the server (strace ...)."""
+    balanced = False
 
     def __init__(self, disks=6, args=(), wrap=(), env=None):
         if not os.access(binary(), os.X_OK):
