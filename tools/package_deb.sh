@@ -34,6 +34,15 @@ for page in docs/man/*.[1-8]; do
     chmod 644 "$folder/$(basename "$page").gz"
 done
 
+# "man cairn-status" as "man cairn": each command has its own page, or is a paragraph of one of these.
+"$root/usr/bin/cairn" --help | sed -n '/^Commands:$/,/^$/s/^  \([a-z-]*\) .*/\1/p' | while read -r command; do
+    case $command in
+        metadata|storage-node|gateway) page=cairn-cluster ;;
+        *) page=cairn ;;
+    esac
+    [ -e "$root/usr/share/man/man1/cairn-$command.1.gz" ] || ln -s "$page.1.gz" "$root/usr/share/man/man1/cairn-$command.1.gz"
+done
+
 # dpkg-shlibdeps wants a source package's control file beside it.
 printf 'Source: cairn\n\nPackage: cairn\nArchitecture: any\n' >"$out/debian/control"
 depends=$(cd "$out" && dpkg-shlibdeps -O "$name/usr/bin/cairn" 2>/dev/null | sed -n 's/^shlibs:Depends=//p')
