@@ -12,6 +12,7 @@
 #include "common/io/log.h"
 #include "common/rpc/rpc_schema.h"
 #include "server/cluster.h"
+#include "server/cluster_renew.h"
 #include "server/server_steps.h"
 
 #include <stdio.h>
@@ -257,6 +258,7 @@ enum errc cluster_files_read(struct server *server, struct error *e)
     rc = rc == ERRC_OK ? file_need(server, "node.pem", &cluster->certificate_pem, e) : rc;
     rc = rc == ERRC_OK ? file_need(server, "ca.pem", &cluster->ca_pem, e) : rc;
     rc = rc == ERRC_OK && voter ? file_need(server, "ca.key", &cluster->ca_key_pem, e) : rc;
+    rc = rc == ERRC_OK && voter ? cluster_renew_ended(server, e) : rc;
     rc = rc == ERRC_OK && (voter || server->options.command == SERVER_GATEWAY)
              ? credentials_read(server->env, server->options.data, &server->credentials, e) : rc;
     if (rc == ERRC_OK) {
@@ -285,7 +287,7 @@ static enum errc identity_check(struct server *server, struct error *e)
 
 /*
  * A certificate that ended while the process was down is good for no connection: with a token the same key joins again, as the
- * same node. A voter needs nobody (cluster_renew.c). A file that cannot be read is for cluster_files_read() to tell.
+ * same node. A voter needs nobody (cluster_renew_ended()). A file that cannot be read is for cluster_files_read() to tell.
  */
 static enum errc certificate_settle(struct server *server, struct error *e)
 {

@@ -102,15 +102,39 @@ struct certificate_identity cluster_certificate_identity(const struct server *se
                                           now_s + life_wanted(server) };
 }
 
-static enum errc issue_own(struct cluster_renewal *self, char **ret_pem, struct error *e)
+static enum errc issue_own(const struct server *server, const struct certificate_identity *held, char **ret_pem, struct error *e)
 {
-    struct cluster *cluster = self->server->cluster;
-    const struct certificate_identity identity = cluster_certificate_identity(self->server, self->held.node, self->held.role);
+    struct cluster *cluster = server->cluster;
+    const struct certificate_identity identity = cluster_certificate_identity(server, held->node, held->role);
     char *request = NULL;
-    enum errc rc = certificate_request_create(cluster->key_pem, self->held.node, &request, e);
+    enum errc rc = certificate_request_create(cluster->key_pem, held->node, &request, e);
     rc = rc == ERRC_OK ? certificate_issue(cluster->ca_pem, cluster->ca_key_pem, request, &identity, ret_pem, e) : rc;
     mem_free(request);
     return rc;
+}
+
+enum errc cluster_renew_ended(struct server *server, struct error *e)
+{
+    struct cluster *cluster = server->cluster;
+    struct certificate_identity held, found = { .role = ROLE_NONE };
+    int64_t now_s = (int64_t)(env_wall_ms(server->env) / 1000);
+    char *certificate = NULL;
+    enum errc rc = certificate_identity_of(cluster->certificate_pem, &held, e);
+    if (rc != ERRC_OK || held.not_after_s > now_s) {
+        return rc;
+    }
+    rc = issue_own(server, &held, &certificate, e);
+    rc = rc == ERRC_OK ? cluster_renew_check(cluster->ca_pem, cluster->key_pem, certificate, &held, now_s, &found, e) : rc;
+    rc = rc == ERRC_OK ? certificate_file_write(server->env, server->options.data, "node.pem", certificate, e) : rc;
+    if (rc != ERRC_OK) {
+        mem_free(certificate);
+        return error_wrap(e, "this voter's certificate has ended, and it cannot issue itself another");
+    }
+    mem_free(cluster->certificate_pem);
+    cluster->certificate_pem = certificate;
+    LOG_INFO(log_event("certificate_renewed"), log_i64("days_left", (found.not_after_s - now_s) / DAY_S),
+             log_i64("seconds_left", found.not_after_s - now_s));
+    return ERRC_OK;
 }
 
 /* ---- a process ---- */
@@ -250,7 +274,7 @@ static void look(struct cluster_duty *duty)
     } else if (own) {
         struct error e = ERROR_INIT;
         char *certificate = NULL;
-        enum errc rc = issue_own(self, &certificate, &e);
+        enum errc rc = issue_own(server, &self->held, &certificate, &e);
         rc = rc == ERRC_OK ? install(self, certificate, &e) : rc;
         attempt_end(self, rc, &e);
     } else {

@@ -26,8 +26,11 @@ MUST_CHECK enum errc cluster_renew_check(const char *ca_pem, const char *key_pem
 /* What a voter issues now. */
 struct certificate_identity cluster_certificate_identity(const struct server *server, struct node_id node, uint8_t role);
 
-/* A step of the start, before the port opens: from then on the certificate is renewed. A voter's own is, where needed, new
- * when it returns; DENIED if it has ended and stays so. */
+/* A voter whose certificate ended while it was down gives itself another, before it speaks to anybody: where that is so of all
+ * voters, none could lead otherwise. The identity's files have been read. */
+MUST_CHECK enum errc cluster_renew_ended(struct server *server, struct error *e);
+/* A step of the start: from then on the certificate is renewed. A voter's own is, where needed, new when it returns; DENIED if
+ * it has ended and stays so. */
 MUST_CHECK enum errc cluster_renew_start(struct server *server, struct error *e);
 void cluster_renew_stop(struct server *server); /* waits */
 
