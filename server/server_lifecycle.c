@@ -704,6 +704,11 @@ static void stop_services(struct server *server)
         (void)waiter_wait(&call.waiter); /* a session that stays open is closed at the next start */
         wait_run(server->completions, session_destroy_there, server->session);
     }
+    if (server->map != NULL) { /* nobody asks for it any more */
+        waiter_init(&waiter);
+        cluster_map_quiesce(server->map, on_refreshed, &waiter);
+        (void)waiter_wait(&waiter); /* how the last refresh ended is of no interest */
+    }
     if (server->node != NULL) {
         waiter_init(&waiter);
         node_close(server->node, on_ended, &waiter);

@@ -313,14 +313,32 @@ static void refresh_run(struct task *task)
     meta_query(map->config.meta, &map->op, &query);
 }
 
+static struct refresh_wait *wait_new(void (*done)(void *data, enum errc status), void *data)
+{
+    struct refresh_wait *wait = mem_zalloc(sizeof(*wait));
+    wait->done = done;
+    wait->data = data;
+    return wait;
+}
+
+void cluster_map_quiesce(struct cluster_map *map, void (*done)(void *data, enum errc status), void *data)
+{
+    struct refresh_wait *wait = wait_new(done, data);
+    data_lock_take(&map->lock);
+    bool waits = map->refreshing;
+    if (waits) {
+        list_append(&map->refresh_waits, &wait->node);
+    }
+    data_lock_give(&map->lock);
+    if (!waits) {
+        mem_free(wait);
+        done(data, ERRC_OK);
+    }
+}
+
 void cluster_map_refresh(struct cluster_map *map, void (*done)(void *data, enum errc status), void *data)
 {
-    struct refresh_wait *wait = NULL;
-    if (done != NULL) {
-        wait = mem_zalloc(sizeof(*wait));
-        wait->done = done;
-        wait->data = data;
-    }
+    struct refresh_wait *wait = done != NULL ? wait_new(done, data) : NULL;
     data_lock_take(&map->lock);
     bool start = !map->refreshing;
     map->refreshing = true;

@@ -56,6 +56,8 @@ struct cluster_map_disk {          /* for status pages */
 };
 
 struct cluster_map *cluster_map_create(const struct cluster_map_config *config);
+/* done runs (at once, or on the map's executor) when no refresh is under way: before destroy, and after the last one was begun. */
+void cluster_map_quiesce(struct cluster_map *map, void (*done)(void *data, enum errc status), void *data);
 void cluster_map_destroy(struct cluster_map *map); /* no refresh under way */
 struct cluster_id cluster_map_cluster(const struct cluster_map *map);
 /* How the node is reached from now on; channels given earlier may still be in use. */
