@@ -377,8 +377,8 @@ static void silence_judge(struct server *server)
 {
     unsigned count;
     struct cluster_map_disk *disks = disks_copy(server, &count);
-    uint64_t now_ns = env_now_ns(server->env);
     lead_note(server);
+    uint64_t now_ns = env_now_ns(server->env); /* not before where it began to lead */
     for (unsigned i = 0; i < count; i++) {
         bool there = !disks[i].in_map || disks[i].state == DISK_ABSENT || !node_silent(server->cluster, disks[i].node, now_ns);
         if (server->cluster->led && !there) {

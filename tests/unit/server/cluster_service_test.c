@@ -240,6 +240,27 @@ static void a_voter_that_does_not_lead_says_so(void **state)
     assert_false(told_away(disk_a2));
 }
 
+/* As the real one. */
+static uint64_t clock_that_goes_on(struct env *env)
+{
+    (void)env;
+    return world.env.now_ns++;
+}
+
+static void the_clock_goes_on_while_a_lead_begins(void **state)
+{
+    (void)state;
+    struct env_vt vt = *world.server.env->vt;
+    struct env env = *world.server.env;
+    vt.now_ns = clock_that_goes_on;
+    env.vt = &vt;
+    world.cluster.led = false;
+    world.server.env = &env;
+    cluster_silence_judge(&world.server);
+    world.server.env = &world.env.env;
+    assert_false(told_away(disk_a1) || told_away(disk_b1));
+}
+
 /* It may have been stopped, or cut off: who has not been heard of has its time from where it leads. */
 static void a_voter_that_begins_to_lead_gives_time(void **state)
 {
@@ -318,6 +339,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_join_that_makes_no_sense), TEST(who_cannot_join), TEST(a_voter_that_has_just_started_calls_nobody_away),
         TEST(a_voter_that_does_not_lead_says_so), TEST(a_voter_that_begins_to_lead_gives_time),
+        TEST(the_clock_goes_on_while_a_lead_begins),
         TEST(a_silent_node_and_a_lost_disk_are_away), TEST(a_disk_is_its_nodes_of_the_map), TEST(what_makes_a_look_at_the_map),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
