@@ -407,6 +407,11 @@ enum errc raft_core_changed(struct raft_core *core, uint64_t now_ms, uint64_t in
     return rv == 0 ? step(core, &event, ret_update, e) : error_set(e, ERRC_INTERNAL, "raft: %s", raft_strerror(rv));
 }
 
+uint64_t raft_core_change_pending(const struct raft_core *core)
+{
+    return core->raft.configuration_uncommitted_index;
+}
+
 enum errc raft_core_transfer(struct raft_core *core, uint64_t now_ms, struct raft_core_update *ret_update,
                              struct error *e)
 {

@@ -73,6 +73,8 @@ MUST_CHECK enum errc raft_core_changed(struct raft_core *core, uint64_t now_ms, 
  * nobody else votes. */
 MUST_CHECK enum errc raft_core_transfer(struct raft_core *core, uint64_t now_ms, struct raft_core_update *ret_update,
                                         struct error *e);
+/* Index of the newest CHANGE entry, if raft_core_changed() was not told of it; 0: it was. */
+uint64_t raft_core_change_pending(const struct raft_core *core);
 /* The members by the newest entry of the log, committed or not; index 0 while it is not committed. */
 void raft_core_members(const struct raft_core *core, struct raft_core_members *ret_members);
 /* What the leader knows to be durable at a member; 0: not the leader, or nothing. */

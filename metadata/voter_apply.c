@@ -78,6 +78,15 @@ static void change_applied(struct voter *voter, uint64_t index)
     voter_core_take(voter, &update, NULL, slice_of(NULL, 0));
 }
 
+/* A change that the state had before this start: raft reads it from the log and does not know that it was applied. */
+static void change_settle(struct voter *voter)
+{
+    uint64_t index = voter->peers != NULL && voter->core != NULL ? raft_core_change_pending(voter->core) : 0;
+    if (index > 0 && index <= voter->applied_index && index <= voter->commit_index && !voter->dead) {
+        change_applied(voter, index);
+    }
+}
+
 static void next_apply(struct voter *voter)
 {
     uint64_t index = voter->applied_index + 1;
@@ -120,6 +129,7 @@ void voter_apply(struct voter *voter)
 {
     uint64_t until_ns = env_now_ns(voter->env) + APPLY_MS * (uint64_t)NS_PER_MS;
     bool any = can_apply(voter);
+    change_settle(voter);
     while (can_apply(voter) && !voter->apply_posted) {
         next_apply(voter);
         if (can_apply(voter) && env_now_ns(voter->env) >= until_ns) {
