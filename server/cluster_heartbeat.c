@@ -56,6 +56,8 @@ static void answer_take(struct server *server, const struct node_heartbeat_reply
 {
     if (reply->leads) {
         cluster_voters_take(server, reply->voters, reply->voter_count);
+    } else {
+        cluster_voters_add(server, reply->voters, reply->voter_count);
     }
     if (reply->leads && server->map != NULL) {
         health_take(server, reply);

@@ -151,20 +151,53 @@ static bool same_voters(const struct identity *identity, const struct cluster_vo
     return same;
 }
 
-void cluster_voters_take(struct server *server, const struct cluster_voter *voters, unsigned count)
+static void voter_note(struct identity *identity, const struct cluster_voter *voter)
+{
+    struct identity_voter *to = &identity->voters[identity->voter_count++];
+    to->node = voter->node;
+    (void)snprintf(to->address, sizeof(to->address), "%.*s", (int)voter->address.len, (const char *)voter->address.data);
+}
+
+static bool voter_known(const struct identity *identity, struct node_id node)
+{
+    bool known = false;
+    for (unsigned i = 0; i < identity->voter_count; i++) {
+        known = known || node_id_equal(identity->voters[i].node, node);
+    }
+    return known;
+}
+
+/* Under the guard. True: they are others than before. */
+static bool voters_replace(struct identity *identity, const struct cluster_voter *voters, unsigned count)
+{
+    bool changed = count > 0 && count <= CLUSTER_VOTERS_MAX && !same_voters(identity, voters, count);
+    identity->voter_count = changed ? 0 : identity->voter_count;
+    for (unsigned i = 0; i < count && changed; i++) {
+        voter_note(identity, &voters[i]);
+    }
+    return changed;
+}
+
+static bool voters_join(struct identity *identity, const struct cluster_voter *voters, unsigned count)
+{
+    bool changed = false;
+    for (unsigned i = 0; i < count && identity->voter_count < CLUSTER_VOTERS_MAX; i++) {
+        if (!voter_known(identity, voters[i].node)) {
+            voter_note(identity, &voters[i]);
+            changed = true;
+        }
+    }
+    return changed;
+}
+
+static void voters_change(struct server *server, const struct cluster_voter *voters, unsigned count, bool all)
 {
     struct cluster *cluster = server->cluster;
     struct identity *identity = &cluster->identity;
     bool post = false;
     (void)pthread_mutex_lock(&cluster->guard);
-    bool changed = count > 0 && count <= CLUSTER_VOTERS_MAX && !same_voters(identity, voters, count);
+    bool changed = all ? voters_replace(identity, voters, count) : voters_join(identity, voters, count);
     if (changed) {
-        identity->voter_count = count;
-        for (unsigned i = 0; i < count; i++) {
-            identity->voters[i].node = voters[i].node;
-            (void)snprintf(identity->voters[i].address, sizeof(identity->voters[i].address), "%.*s",
-                           (int)voters[i].address.len, (const char *)voters[i].address.data);
-        }
         links_follow(cluster);
         post = !cluster->identity_posted;
         cluster->identity_posted = true;
@@ -177,6 +210,16 @@ void cluster_voters_take(struct server *server, const struct cluster_voter *vote
         cluster->identity_task.run = identity_save;
         executor_post(server->admin_jobs, &cluster->identity_task);
     }
+}
+
+void cluster_voters_take(struct server *server, const struct cluster_voter *voters, unsigned count)
+{
+    voters_change(server, voters, count, true);
+}
+
+void cluster_voters_add(struct server *server, const struct cluster_voter *voters, unsigned count)
+{
+    voters_change(server, voters, count, false);
 }
 
 void cluster_voters_begin(struct server *server)

@@ -18,6 +18,8 @@ void cluster_voters_begin(struct server *server);
 void cluster_voters_follow(struct server *server);
 /* These are all of them now; none: nothing is known. */
 void cluster_voters_take(struct server *server, const struct cluster_voter *voters, unsigned count);
+/* These too, by the word of a voter that does not lead: who leads may be a new one that only it knows. */
+void cluster_voters_add(struct server *server, const struct cluster_voter *voters, unsigned count);
 /* The others as last known; at most CLUSTER_VOTERS_MAX. Channels live as long as the process. */
 unsigned cluster_voters_list(struct server *server, struct metadata_voter ret_voters[CLUSTER_VOTERS_MAX]);
 /* Of the node with that id in hex; NULL: not known. */
