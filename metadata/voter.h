@@ -77,6 +77,18 @@ void voter_seed_start(const struct voter_seed_config *config);
  *         or unreadable (named in the text);
  *         CORRUPT every current mirror is damaged; FORMAT written by a newer program; IO. */
 MUST_CHECK enum errc voter_open(const struct voter_config *config, struct voter **ret_voter, struct error *e);
+
+/* What a voter has that is to go on alone. */
+struct voter_recovery {
+    uint64_t term, last_index; /* of its log: the one with the greatest, by term and then index, has the most */
+};
+/*
+ * The majority of the quorum is lost for good: this voter, which is not open, becomes its only one, and what its log has is
+ * decided. What only the others had is lost; should one of them come back with its old data there are two histories.
+ * commit: false only looks. Errors: as voter_open; CONFLICT a checkpoint was being installed here.
+ */
+MUST_CHECK enum errc voter_recover(const struct voter_config *config, bool commit, struct voter_recovery *ret,
+                                   struct error *e);
 /* Serves META_* and RAFT_*. */
 struct rpc_channel *voter_channel(struct voter *voter);
 /* Another part of the program saw this disk fail: its mirror leaves. */

@@ -17,6 +17,7 @@
 #define CHECKPOINT_LOG_BYTES (64u << 20)
 #define ELECTION_MS 1000
 #define GENERATION_STEP_FORCED 1000000u
+#define TERM_STEP_RECOVERED (UINT64_C(1) << 32)
 
 STATIC_ASSERT(MIRROR_PATH_BYTES == VOTER_PATH_BYTES, "paths are copied whole");
 
@@ -720,6 +721,65 @@ enum errc voter_open(const struct voter_config *config, struct voter **ret_voter
     executor_post(voter->executor, &voter->start_task);
     *ret_voter = voter;
     return ERRC_OK;
+}
+
+/* ---- alone from now on ---- */
+
+/* The term is durable before the log has an entry of it. It is far above all that the others may have come to, so that no
+ * two entries have the same index and term. A crash between leaves the quorum as it was. */
+static enum errc recover_commit(struct start *start, uint64_t term, struct error *e)
+{
+    struct voter *voter = start->voter;
+    const struct log_contents *log = &start->logs[start->base];
+    struct raft_core_members members = { .count = 1, .list[0] = { .id = voter->state.raft_id, .votes = true } };
+    struct enc data = ENC_INIT;
+    struct enc record = ENC_INIT;
+    uint64_t index = log_last(log) + 1;
+    (void)snprintf(members.list[0].node, RAFT_NODE_TEXT_BYTES, "%s", voter->node);
+    voter->state.term = term;
+    voter->state.vote = 0;
+    enum errc rc = generation_publish(start, e);
+    rc = rc == ERRC_OK ? raft_core_change(&members, &data, e) : rc;
+    if (rc == ERRC_OK) {
+        (void)log_record_encode(&record, start->cluster, index, term, RAFT_CORE_CHANGE, index, log->chain, enc_slice(&data));
+    }
+    for (unsigned i = 0; i < voter->mirror_count && rc == ERRC_OK; i++) {
+        if (voter->mirrors[i].state == MIRROR_LIVE) {
+            rc = mirror_append(&voter->mirrors[i].mirror, enc_slice(&record), index, log->chain, e);
+        }
+    }
+    enc_free(&record);
+    enc_free(&data);
+    return rc;
+}
+
+enum errc voter_recover(const struct voter_config *config, bool commit, struct voter_recovery *ret, struct error *e)
+{
+    ASSERT(!config->bootstrap && config->peers != NULL);
+    struct voter *voter = voter_create(config);
+    struct start *start = start_create(voter, config->cluster);
+    start->mirrors_wanted = config->mirrors_wanted;
+    start->node = config->node;
+    enum errc rc = states_read(start, e);
+    rc = rc == ERRC_OK ? majority_check(start, e) : rc;
+    if (rc == ERRC_OK && start->states[start->best].install_index != 0) {
+        rc = error_set(e, ERRC_CONFLICT, "a checkpoint was being installed here: this voter's state is not whole");
+    }
+    rc = rc == ERRC_OK ? logs_load(start, e) : rc;
+    for (unsigned i = 0; i < voter->mirror_count && rc == ERRC_OK; i++) {
+        mirror_settle(start, i);
+    }
+    if (rc == ERRC_OK) {
+        state_compose(start);
+        const struct log_contents *log = &start->logs[start->base];
+        uint64_t term = log->entries[log->count - 1].term;
+        *ret = (struct voter_recovery){ term, log_last(log) };
+        uint64_t newest = voter->state.term > term ? voter->state.term : term;
+        rc = commit ? recover_commit(start, newest + TERM_STEP_RECOVERED, e) : ERRC_OK;
+    }
+    start_free(start);
+    voter_free(voter);
+    return rc;
 }
 
 /* ---- coming back ---- */

@@ -53,6 +53,7 @@ struct cluster_voter_link {
 struct cluster_heartbeat;
 struct cluster_renewal;
 struct member_request;
+struct voter_recovery;
 
 struct cluster {
     struct server *server;
@@ -110,10 +111,15 @@ uint64_t cluster_heard_age(struct server *server, struct node_id node, char ret_
 
 /* cluster_voter.c, on voters */
 MUST_CHECK enum errc cluster_voter_open(struct server *server, bool bootstrap, struct error *e);
+/* The voter of --data, which is not open, is to go on without the others; as voter_recover(). */
+MUST_CHECK enum errc cluster_voter_recover(struct server *server, bool commit, struct voter_recovery *ret, struct error *e);
 MUST_CHECK enum errc cluster_step_voter(struct server *server, struct error *e);
 MUST_CHECK enum errc cluster_step_member(struct server *server, struct error *e);
 /* Asks the leader; waits. Errors: metadata/voter_member.h. */
 MUST_CHECK enum errc cluster_member_change(struct server *server, const struct member_request *request, struct error *e);
+/* cluster_recover.c: `cairn metadata recover` */
+MUST_CHECK enum errc cluster_step_recover(struct server *server, struct error *e);
+void cluster_recover_print(const struct server *server);
 /* This voter ends leading, if it does and another can; waits at most 1.5 s (voter_hand_over). */
 void cluster_hand_over(struct server *server);
 uint64_t cluster_raft_id(struct node_id node); /* of the voter of a node that joined */

@@ -221,6 +221,7 @@ static enum errc step_disks(struct server *server, struct error *e)
 const server_step *cluster_steps(enum server_command command)
 {
     static const server_step init[] = { step_probe, server_step_executors, cluster_init, step_init_voter, NULL };
+    static const server_step recover[] = { server_step_executors, cluster_step_recover, NULL };
     static const server_step metadata[] = {
         step_probe, server_step_executors, step_out_loop, cluster_identity_start, cluster_step_voter, step_port,
         cluster_step_member, step_voter_register, step_map, server_step_session, cluster_renew_start, step_serve,
@@ -238,6 +239,8 @@ const server_step *cluster_steps(enum server_command command)
     switch (command) {
     case SERVER_CLUSTER_INIT:
         return init;
+    case SERVER_METADATA_RECOVER:
+        return recover;
     case SERVER_METADATA:
         return metadata;
     case SERVER_STORAGE_NODE:
@@ -253,7 +256,9 @@ const server_step *cluster_steps(enum server_command command)
 void cluster_banner_print(const struct server *server)
 {
     const struct identity *identity = &server->cluster->identity;
-    if (server->options.command == SERVER_CLUSTER_INIT) {
+    if (server->options.command == SERVER_METADATA_RECOVER) {
+        cluster_recover_print(server);
+    } else if (server->options.command == SERVER_CLUSTER_INIT) {
         char id[ID_HEX_BYTES];
         id_hex(identity->cluster.bytes, id);
         (void)printf("Cairn %s made cluster %s\n", CAIRN_VERSION, id);

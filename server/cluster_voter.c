@@ -40,18 +40,33 @@ static struct rpc_channel *peer_channel(void *data, const char *node)
     return cluster_voter_channel(data, node);
 }
 
-enum errc cluster_voter_open(struct server *server, bool bootstrap, struct error *e)
+/* Borrows dir and node. */
+static struct voter_config config_of(struct server *server, bool bootstrap, const struct voter_dir *dir, const char *node)
 {
     static const struct voter_peers peers = { peer_channel };
-    const struct voter_dir dir = voter_dir_of(server);
-    char node[ID_HEX_BYTES];
-    id_hex(server->node_id.bytes, node);
-    const struct voter_config config = {
+    return (struct voter_config){
         .env = server->env, .kv_factory = kv_factory_rocksdb(), .executor = server->meta_executor,
-        .query_pool = server->query_pool, .cluster = server->dirs.cluster, .dir_count = 1, .dirs = &dir,
+        .query_pool = server->query_pool, .cluster = server->dirs.cluster, .dir_count = 1, .dirs = dir,
         .mirrors_wanted = 1, .bootstrap = bootstrap, .on_event = server_on_voter_event,
         .peers = &peers, .peers_data = server, .node = node,
     };
+}
+
+enum errc cluster_voter_recover(struct server *server, bool commit, struct voter_recovery *ret, struct error *e)
+{
+    const struct voter_dir dir = voter_dir_of(server);
+    char node[ID_HEX_BYTES];
+    id_hex(server->node_id.bytes, node);
+    const struct voter_config config = config_of(server, false, &dir, node);
+    return voter_recover(&config, commit, ret, e);
+}
+
+enum errc cluster_voter_open(struct server *server, bool bootstrap, struct error *e)
+{
+    const struct voter_dir dir = voter_dir_of(server);
+    char node[ID_HEX_BYTES];
+    id_hex(server->node_id.bytes, node);
+    const struct voter_config config = config_of(server, bootstrap, &dir, node);
     enum errc rc = voter_open(&config, &server->voter, e);
     if (rc == ERRC_OK) {
         metadata_client_init(&server->meta, voter_channel(server->voter), server->env, CALL_TIMEOUT_MS);

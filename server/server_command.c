@@ -69,7 +69,7 @@ static int serve(const struct server_options *options)
         (void)fprintf(stderr, "cairn %s: %s\n", server_command_name(options->command), e.text);
         return EXIT_FAILED;
     }
-    if (options->command != SERVER_CLUSTER_INIT) {
+    if ((options->command & SERVER_ONCE) == 0) {
         service_notify("READY=1");
         signals_serve(server, &set);
         service_notify("STOPPING=1");
@@ -102,6 +102,9 @@ int server_run(int argc, char **argv)
 
 int metadata_run(int argc, char **argv)
 {
+    if (argc > 1 && strcmp(argv[1], "recover") == 0) {
+        return command_run(SERVER_METADATA_RECOVER, argc - 1, argv + 1);
+    }
     return command_run(SERVER_METADATA, argc, argv);
 }
 

@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DOMAIN_BYTES_MAX 253 /* of the DNS */
 #define CERTIFICATE_LIFE_S_MIN 10
 #define CERTIFICATE_LIFE_S_MAX (365ul * 86400)
 
@@ -88,19 +87,9 @@ static enum errc apply_listen(struct server_options *options, const char *value,
     return server_address_parse(value, &options->listen, e);
 }
 
-/* An address that stands for all of a machine's: good to listen on, not to be reached at. */
-static bool address_is_any(const struct server_address *address)
-{
-    return strcmp(address->host, "0.0.0.0") == 0 || strcmp(address->host, "::") == 0;
-}
-
 static enum errc apply_advertise(struct server_options *options, const char *value, struct error *e)
 {
-    enum errc rc = server_address_parse(value, &options->advertise, e);
-    if (rc == ERRC_OK && (options->advertise.port == 0 || address_is_any(&options->advertise))) {
-        return error_set(e, ERRC_INVALID, "'%s' is no address that others could reach", value);
-    }
-    return rc;
+    return server_address_parse(value, &options->advertise, e);
 }
 
 /* ADDR:PORT,ADDR:PORT,... */
@@ -262,11 +251,8 @@ static enum errc apply_domain(struct server_options *options, const char *value,
     if (options->domain_count == SERVER_DOMAINS_MAX) {
         return error_set(e, ERRC_INVALID, "at most %d domains", SERVER_DOMAINS_MAX);
     }
-    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.";
-    size_t len = strlen(value);
-    if (len == 0 || len > DOMAIN_BYTES_MAX || strspn(value, allowed) != len || strchr(".-", value[0]) != NULL ||
-        strchr(".-", value[len - 1]) != NULL) {
-        return error_set(e, ERRC_INVALID, "'%s' is not a domain name", value);
+    if (*value == '\0') {
+        return error_set(e, ERRC_INVALID, "the domain is empty");
     }
     options->domains[options->domain_count++] = value;
     return ERRC_OK;
@@ -274,27 +260,20 @@ static enum errc apply_domain(struct server_options *options, const char *value,
 
 static enum errc apply_tls_cert(struct server_options *options, const char *value, struct error *e)
 {
-    if (*value == '\0') {
-        return error_set(e, ERRC_INVALID, "the path is empty");
-    }
+    (void)e;
     options->tls_cert = value;
     return ERRC_OK;
 }
 
 static enum errc apply_tls_key(struct server_options *options, const char *value, struct error *e)
 {
-    if (*value == '\0') {
-        return error_set(e, ERRC_INVALID, "the path is empty");
-    }
+    (void)e;
     options->tls_key = value;
     return ERRC_OK;
 }
 
 static enum errc apply_start_without(struct server_options *options, const char *value, struct error *e)
 {
-    if (*value == '\0') {
-        return error_set(e, ERRC_INVALID, "the path is empty");
-    }
     if (options->start_without_count == SERVER_DIRS_MAX) {
         return error_set(e, ERRC_INVALID, "at most %d directories", SERVER_DIRS_MAX);
     }
@@ -339,6 +318,11 @@ static enum errc apply_metrics_auth(struct server_options *options, const char *
     return switch_parse(value, &options->metrics_auth, e);
 }
 
+static enum errc apply_accepts_data_loss(struct server_options *options, const char *value, struct error *e)
+{
+    return switch_parse(value, &options->accepts_data_loss, e);
+}
+
 static enum errc apply_help(struct server_options *options, const char *value, struct error *e)
 {
     (void)value;
@@ -368,7 +352,7 @@ static enum errc apply_certificate_life(struct server_options *options, const ch
 #define ADMIN (SERVER_ALL | SERVER_METADATA | SERVER_GATEWAY)
 
 static const struct option_row rows[] = {
-    { ROLES | SERVER_CLUSTER_INIT, "data", "DIR", "identity, certificate and key of this process; of a voter also its log\n"
+    { ROLES | SERVER_ONCE, "data", "DIR", "identity, certificate and key of this process; of a voter also its log\n"
                                                   "and state", apply_data, ONE },
     { PORTS, "listen", "ADDR:PORT", "where the other processes of the cluster reach this one", apply_listen, ONE },
     { PORTS, "advertise", "ADDR:PORT", "what they are told, if it differs from --listen", apply_advertise, ONE },
@@ -377,8 +361,8 @@ static const struct option_row rows[] = {
                                "Other users of the machine see command lines; better:", apply_token, ONE },
     { ROLES, "token-file", "FILE", "a file that holds the token; it may be gone once it was used", apply_token_file, ONE },
     { ROLES | SERVER_CLUSTER_INIT, "name", "NAME", "shown in lists (default: role and id)", apply_name, ONE },
-    { SERVER_METADATA, "certificate-life", "TIME", "how long certificates live that it issues from now on (default 90d,\n"
-                                                   "at least 10s); they are renewed when a third is left",
+    { SERVER_METADATA, "certificate-life", "DURATION", "how long certificates live that it issues from now on (default 90d,\n"
+                                                       "at least 10s); they are renewed when a third is left",
       apply_certificate_life, ONE },
     { SERVER_STORAGE_NODE, "zone", "NAME", "failure domain: no more than m shards of an extent in one zone", apply_zone, ONE },
     { SERVER_STORAGE_NODE, "rack", "NAME", "failure domain within the zone", apply_rack, ONE },
@@ -399,9 +383,11 @@ static const struct option_row rows[] = {
     { ADMIN, "metrics-auth", NULL, "want signed requests for /metrics too", apply_metrics_auth, ONE },
     { ALL, "small-classes", "INLINE:COPIES", NULL, apply_small_classes, ONE },
     { ALL | SERVER_STORAGE_NODE, "dir", "DIR", NULL, apply_dir, FILE_ONLY, offsetof(struct server_options, dir_count) },
-    { ALL | ROLES | SERVER_CLUSTER_INIT, "config", "FILE", "take what is not given here from this file (man cairn-config)", apply_config,
+    { SERVER_METADATA_RECOVER, "i-accept-data-loss", NULL, "do it: what only the lost voters had is gone for good",
+      apply_accepts_data_loss, COMMAND_LINE, 0 },
+    { ALL | ROLES | SERVER_ONCE, "config", "FILE", "take what is not given here from this file (man cairn-config)", apply_config,
       COMMAND_LINE, 0 },
-    { ALL | ROLES | SERVER_CLUSTER_INIT, "help", NULL, "print this text", apply_help, COMMAND_LINE, 0 },
+    { ALL | ROLES | SERVER_ONCE, "help", NULL, "print this text", apply_help, COMMAND_LINE, 0 },
 };
 #define ROW_COUNT (sizeof(rows) / sizeof(rows[0]))
 
@@ -489,9 +475,9 @@ struct section {
 
 /* `cairn cluster init` makes the first voter, and reads its section. */
 static const struct section sections[] = {
-    { "common", ALL | ROLES | SERVER_CLUSTER_INIT },
+    { "common", ALL | ROLES | SERVER_ONCE },
     { "server", ALL },
-    { "metadata", SERVER_METADATA | SERVER_CLUSTER_INIT },
+    { "metadata", SERVER_METADATA | SERVER_ONCE },
     { "storage-node", SERVER_STORAGE_NODE },
     { "gateway", SERVER_GATEWAY },
 };
@@ -511,21 +497,10 @@ static const struct section *section_find(const char *name)
 static const struct option_row *key_find(const struct section *section, enum server_command command, const char *key)
 {
     const struct option_row *row = row_find(command, key, strlen(key));
-    for (unsigned bit = SERVER_ALL; row == NULL && bit <= SERVER_CLUSTER_INIT; bit <<= 1) {
+    for (unsigned bit = SERVER_ALL; row == NULL && bit <= SERVER_METADATA_RECOVER; bit <<= 1) {
         row = (section->commands & bit) != 0 ? row_find((enum server_command)bit, key, strlen(key)) : NULL;
     }
     return row != NULL && row->place != COMMAND_LINE && (row->commands & section->commands) != 0 ? row : NULL;
-}
-
-static struct server_options options_default(enum server_command command)
-{
-    return (struct server_options){
-        .command = command,
-        .s3_listen = { "127.0.0.1", 9000 },
-        .admin_listen = { "127.0.0.1", 9001 },
-        .region = "us-east-1",
-        .zone = "", .rack = "", .name = "",
-    };
 }
 
 static enum errc entry_apply(const struct section *section, const struct option_entry *entry, bool seen[],
@@ -540,9 +515,10 @@ static enum errc entry_apply(const struct section *section, const struct option_
         return error_set(e, ERRC_INVALID, "%s:%u: '%s' stands in [%s] before", options->config, entry->line, entry->key,
                          section->name);
     }
-    struct server_options other = options_default(options->command); /* of a role that shares the section: checked and dropped */
-    bool is_ours = (row->commands & options->command) != 0;
-    enum errc rc = row_apply(row, entry->value, seen, is_ours ? options : &other, e);
+    if ((row->commands & options->command) == 0) {
+        return ERRC_OK; /* of another role that shares the section */
+    }
+    enum errc rc = row_apply(row, entry->value, seen, options, e);
     return rc == ERRC_OK ? rc : error_wrap(e, "%s:%u: %s", options->config, entry->line, entry->key);
 }
 
@@ -581,19 +557,27 @@ static enum errc options_check(const struct server_options *options, struct erro
     if (!takes_dirs && options->dir_count > 0) {
         return error_set(e, ERRC_INVALID, "unexpected argument '%s'", options->dirs[0]);
     }
-    if ((joins || options->command == SERVER_CLUSTER_INIT) && options->data == NULL) {
+    if ((joins || (options->command & SERVER_ONCE) != 0) && options->data == NULL) {
         return error_set(e, ERRC_INVALID, "--data DIR is needed: it keeps who this process is");
     }
     if (listens && options->listen.port == 0) {
         return error_set(e, ERRC_INVALID, "--listen ADDR:PORT is needed, with a port other than 0");
     }
-    if (listens && options->advertise.port == 0 && address_is_any(&options->listen)) {
-        return error_set(e, ERRC_INVALID, "--listen is every address of this machine: --advertise says at which one others reach it");
-    }
     if (joins && (options->token != NULL || options->token_file != NULL) && options->join_count == 0) {
         return error_set(e, ERRC_INVALID, "a token goes together with --join: who is to be asked?");
     }
     return ERRC_OK;
+}
+
+static struct server_options options_default(enum server_command command)
+{
+    return (struct server_options){
+        .command = command,
+        .s3_listen = { "127.0.0.1", 9000 },
+        .admin_listen = { "127.0.0.1", 9001 },
+        .region = "us-east-1",
+        .zone = "", .rack = "", .name = "",
+    };
 }
 
 /* The line is taken apart twice: for --config and --help, then over what the file said. */
@@ -711,6 +695,13 @@ static const struct command_text texts[] = {
       "Usage: cairn metadata --data DIR --listen ADDR:PORT [--join ADDR:PORT,... --token-file FILE] [OPTION]...\n"
       "Run a voter of the metadata service. The first one is made by 'cairn cluster init'. Options:\n",
       "\nSignals: SIGTERM, SIGINT stop it in order, exit 0.\n" },
+    { SERVER_METADATA_RECOVER, "metadata recover",
+      "Usage: cairn metadata recover --data DIR --i-accept-data-loss\n"
+      "The majority of a cluster's voters is lost for good: the voter of DIR, which must not run, goes on alone.\n\n"
+      "Without --i-accept-data-loss it only says how far that voter's log goes. Ask each voter that is left, and take\n"
+      "the one with the greatest term and then index. Options:\n",
+      "\nWhat the lost voters had acknowledged and this one had not heard of is gone. Delete the lost voters' data:\n"
+      "should they run again, there are two clusters. Then start this voter, and let others join.\n" },
     { SERVER_STORAGE_NODE, "storage-node",
       "Usage: cairn storage-node --data DIR --listen ADDR:PORT [--join ADDR:PORT,... --token-file FILE] [OPTION]... DISK...\n"
       "Keep shards on the given directories, each of them a disk. Options:\n",

@@ -27,7 +27,9 @@ enum server_command {
     SERVER_STORAGE_NODE = 4,
     SERVER_GATEWAY = 8,
     SERVER_CLUSTER_INIT = 16, /* cairn cluster init: the first voter, once */
+    SERVER_METADATA_RECOVER = 32, /* cairn metadata recover: one voter goes on without the others, once */
 };
+#define SERVER_ONCE (SERVER_CLUSTER_INIT | SERVER_METADATA_RECOVER) /* nothing runs afterwards */
 #define SERVER_JOIN_MAX 16
 
 struct server_options {
@@ -42,6 +44,7 @@ struct server_options {
     const char *token_file;          /* where it was to be found; token is NULL if the file is gone */
     const char *zone, *rack, *name;  /* empty: not given */
     uint32_t certificate_life_s;     /* of what a voter issues; 0: not given */
+    bool accepts_data_loss;          /* --i-accept-data-loss */
     /* of all */
     struct server_address s3_listen;
     struct server_address admin_listen;

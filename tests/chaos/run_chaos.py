@@ -2,7 +2,7 @@
 """Chaos: a real cluster under load while processes are killed, stopped and cut off from each other and a disk is wiped;
 then everything is healed, and what the clients saw must be in order.
 
-    tests/chaos/run_chaos.py [--seconds 60] [--seed S] [--voters 1] [--workers 5] [--wipes N] [--keep]
+    tests/chaos/run_chaos.py [--seconds 60] [--seed S] [--voters 3] [--workers 5] [--wipes N] [--keep]
 
 Checked: each key's history is linearizable (registers, conditional writes, sets that are listed), every byte that a read
 returned is the writer's (SHA-256), no process ended by itself, and after healing, each within a bounded time: every stripe
@@ -45,7 +45,7 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seconds", type=int, default=60, help="of faults (default %(default)s)")
     parser.add_argument("--seed", type=int, default=int(os.environ.get("CAIRN_SEED", "0")) or secrets.randbelow(1 << 31))
-    parser.add_argument("--voters", type=int, default=1)
+    parser.add_argument("--voters", type=int, default=3)
     parser.add_argument("--workers", type=int, default=5)
     parser.add_argument("--wipes", type=int, help="disks that are wiped (default 1 where the cluster rebuilds them, else 0)")
     parser.add_argument("--longest", type=float, help="seconds of the longest fault (default 6, or 45 from 10 minutes on)")

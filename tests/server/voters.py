@@ -10,6 +10,7 @@ import concurrent.futures
 import glob
 import json
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -143,6 +144,58 @@ def majorities(cluster):
     cluster.tool("up")
     check(cluster, "a")
     equal(cluster.s3().get("bucket", "again").body, b"x", "what two of three acknowledged")
+
+
+def a_majority_is_lost_for_good(_world):
+    with_cluster(recovery, nodes=3, disks=1, gateways=1, voters=3)
+
+
+def recovery(cluster):
+    """One voter of three goes on alone, others join, and nothing that it had is gone."""
+    fill(cluster, "a")
+    until_true("all voters are current", lambda: cluster.status()["metadata_replicas_behind"] == 0)
+    kept, *lost = voters_of(cluster)
+    running = subprocess.run([BINARY, "metadata", "recover", "--data", kept["data"], "--i-accept-data-loss"],
+                             capture_output=True, text=True, timeout=60, check=False)
+    equal(running.returncode, 1, "recovery of a voter that runs")
+    has(running.stderr, "in use", "why")
+    cluster.tool("kill", kept["name"])
+    for voter in lost:
+        cluster.tool("kill", voter["name"])
+        shutil.rmtree(voter["data"])
+    look = subprocess.run([BINARY, "metadata", "recover", "--data", kept["data"]], capture_output=True, text=True, timeout=60,
+                          check=False)
+    equal(look.returncode, 1, "recovery without consent")
+    has(look.stdout, "index", "how far its log goes")
+    has(look.stderr, "--i-accept-data-loss", "what is missing")
+    done = subprocess.run([BINARY, "metadata", "recover", "--data", kept["data"], "--i-accept-data-loss"], capture_output=True,
+                          text=True, timeout=60, check=False)
+    equal(done.returncode, 0, f"recovery: {done.stderr}")
+    for voter in lost:
+        has(done.stdout, voter["name"], "the voters that are removed")
+    cluster.shown["admin"] = kept["admin"]
+    cluster.tool("start", kept["name"])
+    until_true("it answers alone", lambda: cluster.s3().get("bucket", "a100").status == 200)
+    equal([m["name"] for m in metadata_list(cluster, kept["admin"])["members"]], [kept["name"]], "members")
+    check(cluster, "a")
+    fill(cluster, "b")
+    ports = free_ports(2)
+    token = json.loads(cluster.cli("token", "create", "--role", "metadata", "--json"))["token"]
+    argv = [BINARY, "metadata", "--data", os.path.join(cluster.folder, "new"), "--name", "new", "--listen",
+            f"127.0.0.1:{ports[0]}", "--admin-listen", f"127.0.0.1:{ports[1]}", "--join", cluster.voter, "--token", token]
+    child = subprocess.Popen(argv, stdout=open(os.path.join(cluster.folder, "new.log"), "wb"), stderr=subprocess.STDOUT)
+    try:
+        until_true("another voter", lambda: subprocess.run(
+            [BINARY, "metadata", "promote", "new", "--admin", kept["admin"]], env=dict(os.environ, **cluster.keys),
+            capture_output=True, timeout=60, check=False).returncode == 0)
+        cluster.tool("restart", kept["name"])  # what it has of the change is durable
+        until_true("two voters", lambda: cluster.s3().get("bucket", "b100").status == 200)
+        check(cluster, "b")
+        until_true("all is whole", lambda: cluster.status()["degraded_stripes"] == 0)
+        equal(json.loads(cluster.cli("fsck", "--json"))["clean"], True, "fsck")
+    finally:
+        child.terminate()
+        equal(child.wait(60), 0, "end of the new voter")
 
 
 def every_voter_answers_the_same(_world):
