@@ -8,10 +8,10 @@ SECONDS ?= 3600
 MINUTES ?= 10
 TARGET ?= all
 
-.PHONY: help install build serve cluster test unit check asan tsan fuzz clients differential timing durability soak chaos bench deb clean
+.PHONY: help install build serve cluster test unit check asan tsan fuzz clients clients-cluster differential timing durability soak chaos bench deb clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
 install: ## install the Debian packages that building needs (says which)
 	@tools/install.sh build
@@ -46,6 +46,9 @@ fuzz: ## fuzz each parser for MINUTES=10 of CPU time, or one: TARGET=name
 
 clients: build ## real S3 clients against a server of their own
 	@tests/clients/run_clients.py
+
+clients-cluster: build ## the same against a cluster with two gateways behind haproxy
+	@tests/clients/run_clients.py --cluster
 
 differential: ## a million requests signed by botocore, and most of them changed, against our check of signatures
 	@tools/build.sh release sigv4_verify

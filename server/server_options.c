@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define DOMAIN_BYTES_MAX 253 /* of the DNS */
 #define CERTIFICATE_LIFE_S_MIN 10
 #define CERTIFICATE_LIFE_S_MAX (365ul * 86400)
 
@@ -87,9 +88,19 @@ static enum errc apply_listen(struct server_options *options, const char *value,
     return server_address_parse(value, &options->listen, e);
 }
 
+/* An address that stands for all of a machine's: good to listen on, not to be reached at. */
+static bool address_is_any(const struct server_address *address)
+{
+    return strcmp(address->host, "0.0.0.0") == 0 || strcmp(address->host, "::") == 0;
+}
+
 static enum errc apply_advertise(struct server_options *options, const char *value, struct error *e)
 {
-    return server_address_parse(value, &options->advertise, e);
+    enum errc rc = server_address_parse(value, &options->advertise, e);
+    if (rc == ERRC_OK && (options->advertise.port == 0 || address_is_any(&options->advertise))) {
+        return error_set(e, ERRC_INVALID, "'%s' is no address that others could reach", value);
+    }
+    return rc;
 }
 
 /* ADDR:PORT,ADDR:PORT,... */
@@ -251,8 +262,11 @@ static enum errc apply_domain(struct server_options *options, const char *value,
     if (options->domain_count == SERVER_DOMAINS_MAX) {
         return error_set(e, ERRC_INVALID, "at most %d domains", SERVER_DOMAINS_MAX);
     }
-    if (*value == '\0') {
-        return error_set(e, ERRC_INVALID, "the domain is empty");
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.";
+    size_t len = strlen(value);
+    if (len == 0 || len > DOMAIN_BYTES_MAX || strspn(value, allowed) != len || strchr(".-", value[0]) != NULL ||
+        strchr(".-", value[len - 1]) != NULL) {
+        return error_set(e, ERRC_INVALID, "'%s' is not a domain name", value);
     }
     options->domains[options->domain_count++] = value;
     return ERRC_OK;
@@ -260,20 +274,27 @@ static enum errc apply_domain(struct server_options *options, const char *value,
 
 static enum errc apply_tls_cert(struct server_options *options, const char *value, struct error *e)
 {
-    (void)e;
+    if (*value == '\0') {
+        return error_set(e, ERRC_INVALID, "the path is empty");
+    }
     options->tls_cert = value;
     return ERRC_OK;
 }
 
 static enum errc apply_tls_key(struct server_options *options, const char *value, struct error *e)
 {
-    (void)e;
+    if (*value == '\0') {
+        return error_set(e, ERRC_INVALID, "the path is empty");
+    }
     options->tls_key = value;
     return ERRC_OK;
 }
 
 static enum errc apply_start_without(struct server_options *options, const char *value, struct error *e)
 {
+    if (*value == '\0') {
+        return error_set(e, ERRC_INVALID, "the path is empty");
+    }
     if (options->start_without_count == SERVER_DIRS_MAX) {
         return error_set(e, ERRC_INVALID, "at most %d directories", SERVER_DIRS_MAX);
     }
@@ -361,8 +382,8 @@ static const struct option_row rows[] = {
                                "Other users of the machine see command lines; better:", apply_token, ONE },
     { ROLES, "token-file", "FILE", "a file that holds the token; it may be gone once it was used", apply_token_file, ONE },
     { ROLES | SERVER_CLUSTER_INIT, "name", "NAME", "shown in lists (default: role and id)", apply_name, ONE },
-    { SERVER_METADATA, "certificate-life", "DURATION", "how long certificates live that it issues from now on (default 90d,\n"
-                                                       "at least 10s); they are renewed when a third is left",
+    { SERVER_METADATA, "certificate-life", "TIME", "how long certificates live that it issues from now on (default 90d,\n"
+                                                   "at least 10s); they are renewed when a third is left",
       apply_certificate_life, ONE },
     { SERVER_STORAGE_NODE, "zone", "NAME", "failure domain: no more than m shards of an extent in one zone", apply_zone, ONE },
     { SERVER_STORAGE_NODE, "rack", "NAME", "failure domain within the zone", apply_rack, ONE },
@@ -503,6 +524,17 @@ static const struct option_row *key_find(const struct section *section, enum ser
     return row != NULL && row->place != COMMAND_LINE && (row->commands & section->commands) != 0 ? row : NULL;
 }
 
+static struct server_options options_default(enum server_command command)
+{
+    return (struct server_options){
+        .command = command,
+        .s3_listen = { "127.0.0.1", 9000 },
+        .admin_listen = { "127.0.0.1", 9001 },
+        .region = "us-east-1",
+        .zone = "", .rack = "", .name = "",
+    };
+}
+
 static enum errc entry_apply(const struct section *section, const struct option_entry *entry, bool seen[],
                              struct server_options *options, struct error *e)
 {
@@ -515,10 +547,9 @@ static enum errc entry_apply(const struct section *section, const struct option_
         return error_set(e, ERRC_INVALID, "%s:%u: '%s' stands in [%s] before", options->config, entry->line, entry->key,
                          section->name);
     }
-    if ((row->commands & options->command) == 0) {
-        return ERRC_OK; /* of another role that shares the section */
-    }
-    enum errc rc = row_apply(row, entry->value, seen, options, e);
+    struct server_options other = options_default(options->command); /* of a role that shares the section: checked and dropped */
+    bool is_ours = (row->commands & options->command) != 0;
+    enum errc rc = row_apply(row, entry->value, seen, is_ours ? options : &other, e);
     return rc == ERRC_OK ? rc : error_wrap(e, "%s:%u: %s", options->config, entry->line, entry->key);
 }
 
@@ -563,21 +594,13 @@ static enum errc options_check(const struct server_options *options, struct erro
     if (listens && options->listen.port == 0) {
         return error_set(e, ERRC_INVALID, "--listen ADDR:PORT is needed, with a port other than 0");
     }
+    if (listens && options->advertise.port == 0 && address_is_any(&options->listen)) {
+        return error_set(e, ERRC_INVALID, "--listen is every address of this machine: --advertise says at which one others reach it");
+    }
     if (joins && (options->token != NULL || options->token_file != NULL) && options->join_count == 0) {
         return error_set(e, ERRC_INVALID, "a token goes together with --join: who is to be asked?");
     }
     return ERRC_OK;
-}
-
-static struct server_options options_default(enum server_command command)
-{
-    return (struct server_options){
-        .command = command,
-        .s3_listen = { "127.0.0.1", 9000 },
-        .admin_listen = { "127.0.0.1", 9001 },
-        .region = "us-east-1",
-        .zone = "", .rack = "", .name = "",
-    };
 }
 
 /* The line is taken apart twice: for --config and --help, then over what the file said. */

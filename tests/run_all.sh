@@ -46,6 +46,7 @@ suite unit tests/run_unit.sh asan
 suite threads tests/run_unit.sh tsan
 suite linear tests/chaos/linear_test.py
 suite clients tests/clients/run_clients.py
+suite gateways tests/clients/run_clients.py --cluster gateways smoke boto3 awscli rclone
 suite start_rules tests/server/start_rules.py
 suite operate tests/server/operate.py
 suite cluster tests/server/cluster.py

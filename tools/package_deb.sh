@@ -18,19 +18,29 @@ root=$out/$name
 export SOURCE_DATE_EPOCH
 
 rm -rf "$out"
-mkdir -p "$root/DEBIAN" "$root/usr/bin" "$root/usr/lib/systemd/system" "$root/usr/share/doc/cairn/formats" "$root/etc/cairn" \
-    "$out/debian"
+mkdir -p "$root/DEBIAN" "$root/usr/bin" "$root/usr/lib/systemd/system" "$root/usr/share/doc/cairn/formats" \
+    "$root/usr/share/doc/cairn/examples" "$root/etc/cairn" "$out/debian"
 strip --strip-unneeded -o "$root/usr/bin/cairn" "$binary"
 chmod 755 "$root/usr/bin/cairn"
 install -m 644 deploy/systemd/*.service "$root/usr/lib/systemd/system"
 install -m 640 deploy/debian/cairn.ini "$root/etc/cairn"
 install -m 644 deploy/debian/copyright README.md docs/*.md "$root/usr/share/doc/cairn"
 install -m 644 docs/formats/*.md "$root/usr/share/doc/cairn/formats"
+install -m 644 deploy/haproxy/haproxy.cfg "$root/usr/share/doc/cairn/examples"
 for page in docs/man/*.[1-8]; do
     folder=$root/usr/share/man/man${page##*.}
     mkdir -p "$folder"
     gzip -9 -n <"$page" >"$folder/$(basename "$page").gz"
     chmod 644 "$folder/$(basename "$page").gz"
+done
+
+# "man cairn-status" as "man cairn": each command has its own page, or is a paragraph of one of these.
+"$root/usr/bin/cairn" --help | sed -n '/^Commands:$/,/^$/s/^  \([a-z-]*\) .*/\1/p' | while read -r command; do
+    case $command in
+        metadata|storage-node|gateway) page=cairn-cluster ;;
+        *) page=cairn ;;
+    esac
+    [ -e "$root/usr/share/man/man1/cairn-$command.1.gz" ] || ln -s "$page.1.gz" "$root/usr/share/man/man1/cairn-$command.1.gz"
 done
 
 # dpkg-shlibdeps wants a source package's control file beside it.

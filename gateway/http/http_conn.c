@@ -38,6 +38,11 @@ bool conn_is_idle(const struct http_conn *conn)
     return conn->state == CONN_HANDSHAKE || (conn->state == CONN_HEAD && conn->sock->input->size == 0);
 }
 
+bool conn_is_broken(const struct http_conn *conn)
+{
+    return !uv_is_writable((const uv_stream_t *)conn->tcp);
+}
+
 static void conn_free(struct http_conn *conn)
 {
     if (conn->advance_posted || conn->sock != NULL) {

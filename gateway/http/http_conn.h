@@ -142,6 +142,7 @@ struct http_exchange {
     bool written_posted;
     struct task sent;        /* a write that the kernel took at once */
     bool sent_posted;
+    bool sent_lost;          /* ... with nobody to send to any more */
 };
 
 static inline struct http_exchange *exchange_of(struct http_request *req)
@@ -166,6 +167,8 @@ void conn_close(struct http_conn *conn, bool reset);
 /* A closed connection of owner->closing: ends it for good once its time is over, or now. */
 void conn_check_closing(struct http_conn *conn, uint64_t now_ns, bool at_once);
 bool conn_is_idle(const struct http_conn *conn);
+/* Reading met an error, and not just the end of the client's side: libuv then refuses writes, which h2o does not tell. */
+bool conn_is_broken(const struct http_conn *conn);
 
 /* http_exchange.c */
 struct http_exchange *exchange_create(struct http_conn *conn, const struct http_head *head);

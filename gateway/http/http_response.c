@@ -190,7 +190,8 @@ static void out_flush(struct http_exchange *self)
         return;
     }
     size_t first = 0;
-    if (!self->req.is_tls && out_send(self, &first)) {
+    self->sent_lost = conn_is_broken(conn);
+    if (self->sent_lost || (!self->req.is_tls && out_send(self, &first))) {
         self->sent_posted = true;
         self->sent.run = on_sent;
         executor_post(self->req.executor, &self->sent);
@@ -219,6 +220,9 @@ static void on_interim_done(h2o_socket_t *sock, const char *err)
 void response_interim(struct http_exchange *self)
 {
     h2o_iovec_t text = h2o_iovec_init(H2O_STRLIT(CONTINUE_TEXT));
+    if (conn_is_broken(self->conn)) {
+        return; /* the end of the body says it */
+    }
     self->interim_writing = true;
     h2o_socket_write(self->conn->sock, &text, 1, on_interim_done);
 }
@@ -302,7 +306,9 @@ static void on_sent(struct task *task)
 {
     struct http_exchange *self = container_of(task, struct http_exchange, sent);
     self->sent_posted = false;
-    if (self->conn != NULL) {
+    if (self->conn != NULL && self->sent_lost) {
+        conn_close(self->conn, false); /* frees the exchange, if nobody else holds it */
+    } else if (self->conn != NULL) {
         out_done(self);
     } else {
         exchange_free_if_done(self);

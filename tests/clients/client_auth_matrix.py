@@ -7,7 +7,6 @@ import re
 import resource
 import socket
 import time
-import urllib.request
 
 from counter import Skip, equal, true
 from s3http import Broken, EMPTY, crc32_base64, md5_base64, quote
@@ -18,6 +17,7 @@ OTHER = "auth-other"
 STREAM = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
 UNSIGNED_TRAILER = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
 TABLE = os.path.join(ROOT, "gateway", "s3", "s3_operations.h")
+HELD = "cairn_upload_budget_used_bytes"
 ROW = re.compile(r'X\((\w+), "(\w+)", "(\w+)", (\w+), "([^"]*)", "([^"]*)", "([^"]*)", (\d), (true|false), "[^"]*"\)')
 SLOW_CLIENTS = 600
 
@@ -417,14 +417,9 @@ def reflected_input(t):
     t.s3.delete(B, key)
 
 
-def memory(t):
-    with open(f"/proc/{t.server.process.pid}/status", encoding="ascii", errors="replace") as f:
-        return next(int(line.split()[1]) * 1024 for line in f if line.startswith("VmRSS"))
-
-
 def xml_costs_little(t):
     """A17: deep nesting, entities and DTDs are refused without cost."""
-    before = memory(t)
+    before = t.server.memory_bytes()
     for body in (b"<a>" * 400000, b"<Delete>" * 200000, b"<Delete><Object><Key>" + b"&#x41;" * 200000,
             b"<Delete " + b"a='1' " * 100000 + b"/>",
                  b'<!DOCTYPE a [' + b'<!ENTITY a "b">' * 10000 + b"]><Delete/>", b"<?xml " + b"x" * 1000000, b"<!--" * 200000):
@@ -432,7 +427,7 @@ def xml_costs_little(t):
         response = t.s3.request("POST", f"/{B}", "delete=", body, {"content-md5": md5_base64(body)})
         equal((response.status, response.code), (400, "MalformedXML"), f"{body[:20]!r}...")
         true(time.monotonic() - start < 5, f"{body[:20]!r}... took {time.monotonic() - start:.1f} s")
-    grown = memory(t) - before
+    grown = t.server.memory_bytes() - before
     true(grown < 128 << 20, f"bad XML cost {grown >> 20} MiB")
 
 
@@ -462,12 +457,6 @@ def half_sent_heads(t):
     true(worst < 2, f"a GET took {worst:.1f} s")
 
 
-def budget(t):
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(f"http://127.0.0.1:{t.server.admin_port}/metrics", timeout=10) as f:
-        return int(re.search(rb"^cairn_upload_budget_used_bytes (\d+)", f.read(), re.M).group(1))
-
-
 def slow_uploads(t):
     """Clients that hardly send may not keep the memory that the uploads of others wait for."""
     def head(i):
@@ -475,7 +464,7 @@ def slow_uploads(t):
         return t.s3.head("PUT", f"/{B}/slow{i}", headers) + b"x" * 1000
     socks = many_sockets(t, SLOW_CLIENTS, head)
     time.sleep(0.5)
-    before = budget(t)
+    before = t.server.metric(HELD)
     s3 = t.server.s3(timeout=60)
     for size in (100000, 1 << 20, 10 << 20):
         start = time.monotonic()
@@ -486,6 +475,6 @@ def slow_uploads(t):
     for sock in socks:
         sock.close()
     deadline = time.monotonic() + 30
-    while budget(t) > 0:
-        true(time.monotonic() < deadline, f"{budget(t)} bytes stay held after the slow clients left")
+    while t.server.metric(HELD) > 0:
+        true(time.monotonic() < deadline, f"{t.server.metric(HELD)} bytes stay held after the slow clients left")
         time.sleep(0.2)

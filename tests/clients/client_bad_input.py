@@ -2,16 +2,15 @@
 import datetime
 import hashlib
 import os
-import re
 import resource
 import socket
 import time
-import urllib.request
 
 from counter import Skip, equal, true
 from s3http import Broken, EMPTY, crc32_base64, md5_base64, quote
 
 B = "bad-input"
+HELD = "cairn_download_budget_used_bytes"
 STREAM = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
 
 
@@ -209,6 +208,17 @@ def delete_many(t, body):
     return post(t, "", "delete=", body, {"content-md5": md5_base64(body)})
 
 
+def refused_while_sending(t, ask):
+    """The answer to a body that is far larger than what is still read behind a refusal (256 KiB): a balancer that is sending
+    when the gateway closes may drop it (docs/OPERATIONS.md), so that behind one the client asks again."""
+    for _ in range(5 if t.server.balanced else 0):
+        try:
+            return ask()
+        except Broken:
+            t.s3.close()
+    return ask()
+
+
 def xml_bodies(t):
     for body in (b"", ):
         response = delete_many(t, body)
@@ -221,7 +231,7 @@ def xml_bodies(t):
                  b'<!DOCTYPE d [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]>'
                  b"<Delete><Object><Key>&b;</Key></Object></Delete>"):
         t.refused(delete_many(t, body), "MalformedXML", 400)
-    response = delete_many(t, b"<Delete>" + b" " * (3 << 20) + b"</Delete>")
+    response = refused_while_sending(t, lambda: delete_many(t, b"<Delete>" + b" " * (3 << 20) + b"</Delete>"))
     t.s3.close()
     equal((response.status, response.code), (400, "MaxMessageLengthExceeded"), "3 MiB of XML")
     t.refused(post(t, "", "delete=", b"<Delete><Object><Key>good</Key></Object></Delete>"), "InvalidRequest", 400)
@@ -399,7 +409,7 @@ def no_length(t):
 
 def idle_connections(t):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 10000
+    wanted = 7000 if t.server.balanced else 10000  # the balancer takes 8,000
     if hard < wanted + 200:
         raise Skip(f"this machine allows {hard} file descriptors, {wanted + 200} are needed")
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -414,20 +424,12 @@ def idle_connections(t):
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def memory(t):
-    with open(f"/proc/{t.server.process.pid}/status", encoding="ascii", errors="replace") as f:
-        for line in f:
-            if line.startswith("VmRSS"):
-                return int(line.split()[1]) * 1024
-    return 0
-
-
 def client_that_stops_reading(t):
     size = 200 << 20
     body = os.urandom(1 << 20) * 200
     equal(t.s3.request("PUT", f"/{B}/large", body=body, payload="UNSIGNED-PAYLOAD").status, 200, "put")
     del body
-    before = memory(t)
+    before = t.server.memory_bytes()
     socks = []
     for _ in range(8):
         sock = socket.create_connection(("127.0.0.1", t.server.port), timeout=10)
@@ -436,17 +438,11 @@ def client_that_stops_reading(t):
         socks.append(sock)
     time.sleep(3)
     alive(t)
-    grown = memory(t) - before
+    grown = t.server.memory_bytes() - before
     for sock in socks:
         sock.close()
     true(grown < 8 * (64 << 20), f"8 readers that stopped cost {grown >> 20} MiB (objects of {size >> 20} MiB)")
     t.s3.delete(B, "large")
-
-
-def download_budget(t):
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(f"http://127.0.0.1:{t.server.admin_port}/metrics", timeout=10) as f:
-        return int(re.search(rb"^cairn_download_budget_used_bytes (\d+)", f.read(), re.M).group(1))
 
 
 def clients_that_stop_reading(t):
@@ -463,7 +459,7 @@ def clients_that_stop_reading(t):
             sock.sendall(t.signed_head("GET", f"/{B}/large", {}, EMPTY))
             socks.append(sock)
         time.sleep(1)
-        held = download_budget(t)
+        held = t.server.metric(HELD)
         true(held > 200 << 20, f"they hold {held >> 20} MiB: they prove nothing")
         s3 = t.server.s3(timeout=60)
         for i in range(5):
@@ -472,8 +468,8 @@ def clients_that_stop_reading(t):
             took = time.monotonic() - start
             true(took < 12, f"get {i} took {took:.1f} s")
         deadline = time.monotonic() + 60  # 20 s without progress, and nobody presses them any more
-        while download_budget(t) > 0:
-            true(time.monotonic() < deadline, f"{download_budget(t) >> 20} MiB stay held by clients that do not read")
+        while t.server.metric(HELD) > 0:
+            true(time.monotonic() < deadline, f"{t.server.metric(HELD) >> 20} MiB stay held by clients that do not read")
             time.sleep(0.5)
         for sock in socks:
             true(read_until_cut(sock) < len(body), "one that did not read got everything")

@@ -39,9 +39,9 @@ def control_is_complete(deb, root):
 
 def files_are_roots_and_closed(deb, root):
     for line in run("dpkg-deb", "--contents", deb).stdout.splitlines():
-        mode, owner, *_, path = line.split()
+        mode, owner = line.split()[:2]
         assert owner == "root/root", line
-        assert mode[8] != "w" and "s" not in mode, line
+        assert (mode[8] != "w" or mode[0] == "l") and "s" not in mode, line
     mode = stat.S_IMODE(os.stat(os.path.join(root, "etc/cairn/cairn.ini")).st_mode)
     assert mode == 0o640, oct(mode)
 
@@ -62,6 +62,36 @@ def manual_is_there(deb, root):
         if shutil.which("man"):
             render = run("man", "--warnings", "-E", "UTF-8", "-l", "-Tutf8", os.path.join("docs", "man", page))
             assert render.returncode == 0 and render.stdout and not render.stderr, f"{page}: {render.stderr}"
+
+
+def manual_has_every_verb(deb, root):
+    """Each verb and each option that the help names stands in a page, and `man cairn-COMMAND` finds one."""
+    program, folder = os.path.join(root, "usr/bin/cairn"), os.path.join(ROOT, "docs", "man")
+    pages = ""
+    for page in sorted(os.listdir(folder)):
+        with open(os.path.join(folder, page), encoding="utf-8") as f:
+            pages += f.read()
+    pages = re.sub(r"^\.[A-Z]+ ", "", re.sub(r"\\f[BIRP]", "", pages), flags=re.M).replace("\\-", "-").replace('"', "")
+    commands = re.findall(r"^  ([a-z-]+) +\S", run(program, "--help").stdout.split("Commands:")[1].split("\n\n")[0], re.M)
+    assert len(commands) > 10, commands
+    for command in commands:
+        assert os.path.exists(os.path.join(root, "usr/share/man/man1", f"cairn-{command}.1.gz")), f"no man cairn-{command}"
+        usage = run(program, command, "--help").stdout + run(program, command, "list", "--help").stdout
+        verbs = {verb.strip() for verb in re.findall(r"^(?:Usage|   or): cairn ([a-z -]+?)(?= [A-Z\[.-]|$)", usage, re.M)}
+        for verb in verbs | {command}:
+            assert re.search(rf"^{verb}\b", pages, re.M) or f" {verb}" in pages, f"no manual of cairn {verb}"
+            for option in re.findall(r"^  (--[a-z0-9-]+)", run(program, *verb.split(), "--help").stdout, re.M):
+                assert option in pages, f"no manual of cairn {verb} {option}"
+
+
+def balancer_example_is_valid(deb, root):
+    example = os.path.join(root, "usr/share/doc/cairn/examples/haproxy.cfg")
+    assert os.path.exists(example), "no haproxy.cfg"
+    haproxy = shutil.which("haproxy", path=os.environ.get("PATH", "") + ":/usr/sbin")
+    if haproxy is None:
+        raise Skip("no haproxy here")
+    done = run(haproxy, "-c", "-f", example)
+    assert done.returncode == 0 and "WARNING" not in done.stderr, done.stderr
 
 
 def units_are_sound(deb, root):
@@ -93,8 +123,8 @@ def units_are_judged(deb, root):
             assert judged.returncode == 0, f"{name}: {judged.stdout[-200:]}{judged.stderr}"
 
 
-CASES = (control_is_complete, files_are_roots_and_closed, program_runs, manual_is_there, units_are_sound,
-         units_are_judged)
+CASES = (control_is_complete, files_are_roots_and_closed, program_runs, manual_is_there, manual_has_every_verb,
+         balancer_example_is_valid, units_are_sound, units_are_judged)
 
 
 def main():

@@ -1,6 +1,7 @@
 """Starts, stops and kills a `cairn server` of its own: free ports, fresh directories, random keys."""
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -33,12 +34,33 @@ def free_ports(count):
     return ports
 
 
+def read_metric(admin, name):
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(f"http://{admin}/metrics", timeout=10) as f:
+        return int(re.search(rf"^{name} (\d+)", f.read().decode(), re.M).group(1))
+
+
+def client_environment(base, url, access, secret):
+    """For child processes that are S3 clients: keys, region, an empty home."""
+    home = os.path.join(base, "home")
+    os.makedirs(home, exist_ok=True)
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "CAIRN_", "RCLONE_", "RESTIC_"))
+           and k.lower() not in ("http_proxy", "https_proxy", "all_proxy")}
+    env.update(HOME=home, AWS_ACCESS_KEY_ID=access, AWS_SECRET_ACCESS_KEY=secret,
+               AWS_DEFAULT_REGION="us-east-1", AWS_REGION="us-east-1", AWS_EC2_METADATA_DISABLED="true",
+               AWS_PAGER="", CAIRN_ACCESS_KEY=access, CAIRN_SECRET_KEY=secret,
+               CAIRN_ENDPOINT=url, NO_PROXY="127.0.0.1,localhost", no_proxy="127.0.0.1,localhost",
+               PYTHONDONTWRITEBYTECODE="1")
+    return env
+
+
 class ServerFailed(Exception):
     pass
 
 
 class Server:
     """disks: how many directories, or a list of paths. wrap: a command that runs the server (strace ...)."""
+    balanced = False
 
     def __init__(self, disks=6, args=(), wrap=(), env=None):
         if not os.access(binary(), os.X_OK):
@@ -67,17 +89,7 @@ class Server:
         return env
 
     def client_environment(self):
-        """For child processes that are S3 clients: keys, region, an empty home."""
-        home = os.path.join(self.base, "home")
-        os.makedirs(home, exist_ok=True)
-        env = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "CAIRN_", "RCLONE_", "RESTIC_"))
-               and k.lower() not in ("http_proxy", "https_proxy", "all_proxy")}
-        env.update(HOME=home, AWS_ACCESS_KEY_ID=self.access, AWS_SECRET_ACCESS_KEY=self.secret,
-                   AWS_DEFAULT_REGION="us-east-1", AWS_REGION="us-east-1", AWS_EC2_METADATA_DISABLED="true",
-                   AWS_PAGER="", CAIRN_ACCESS_KEY=self.access, CAIRN_SECRET_KEY=self.secret,
-                   CAIRN_ENDPOINT=self.url, NO_PROXY="127.0.0.1,localhost", no_proxy="127.0.0.1,localhost",
-                   PYTHONDONTWRITEBYTECODE="1")
-        return env
+        return client_environment(self.base, self.url, self.access, self.secret)
 
     def command(self):
         return self.wrap + [binary(), "server", "--s3-listen", f"127.0.0.1:{self.port}", "--admin-listen",
@@ -150,6 +162,22 @@ class Server:
                 raise ServerFailed(f"cairn {' '.join(args)}: status {run.returncode}: {run.stderr.strip()}")
             return None
         return json.loads(run.stdout)
+
+    def restart(self):
+        """An orderly end and a second start, directories in another order; returns the exit status of the end."""
+        status = self.stop()
+        self.disks.reverse()
+        self.start()
+        return status
+
+    def memory_bytes(self):
+        """Resident memory of what serves requests."""
+        with open(f"/proc/{self.process.pid}/status", encoding="ascii", errors="replace") as f:
+            return next(int(line.split()[1]) * 1024 for line in f if line.startswith("VmRSS"))
+
+    def metric(self, name):
+        """A metric without labels, summed over the processes that serve requests."""
+        return read_metric(f"127.0.0.1:{self.admin_port}", name)
 
     def wait_repaired(self, seconds=300):
         """Until degraded_stripes is 0; returns the status, or fails with the last one."""

@@ -404,6 +404,29 @@ static void test_body_cut_short(void **state)
     assert_int_equal(atomic_load(&f->last_code), ERRC_CANCELED);
 }
 
+/* An answer to somebody whose connection was reset before it began is given up at once, not at the deadline of 800 ms. */
+static void test_reset_client_is_not_waited_for(void **state)
+{
+    struct fixture *f = *state;
+    struct linger at_once = { .l_onoff = 1, .l_linger = 0 };
+    struct http_front_stats stats = { .connections_open = 1 };
+    struct timespec pause = { 0, 5000000 };
+    int fd = client_connect(f);
+    client_say(fd, "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nxxx");
+    while (atomic_load(&f->body_bytes) < 3) {
+        (void)nanosleep(&pause, NULL);
+    }
+    uint64_t begin = now_ms();
+    (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+    (void)close(fd);
+    while (stats.connections_open > 0 && now_ms() < begin + 600) {
+        (void)nanosleep(&pause, NULL);
+        http_front_stats(f->front, &stats);
+    }
+    assert_int_equal(stats.connections_open, 0);
+    assert_int_equal(atomic_load(&f->last_code), ERRC_CANCELED); /* and the handler was told */
+}
+
 static void test_half_closed_client_is_answered(void **state)
 {
     bool eof;
@@ -488,6 +511,7 @@ int main(void)
         FRONT_TEST(test_head_deadline),
         FRONT_TEST(test_body_deadline),
         FRONT_TEST(test_body_cut_short),
+        FRONT_TEST(test_reset_client_is_not_waited_for),
         FRONT_TEST(test_half_closed_client_is_answered),
         FRONT_TEST(test_idle_deadline),
         FRONT_TEST(test_port_in_use),

@@ -125,6 +125,28 @@ static void wrong_lines_are_named(void **state)
     refused_at(SERVER_ALL, "[server]\nconfig = /x\n", 2, "'config'");
     refused_at(SERVER_ALL, "[server]\nzone = a\n", 2, "'zone'");
     refused_at(SERVER_GATEWAY, "[gateway]\njoin = 10.0.0.1:1,nowhere:2\n", 2, "numeric");
+    refused_at(SERVER_ALL, "[server]\nstart-without =\n", 2, "empty");
+    refused_at(SERVER_ALL, "[server]\ntls-cert =\n", 2, "empty");
+    refused_at(SERVER_ALL, "[server]\ndomain = s3.example.org:9000\n", 2, "domain name");
+    refused_at(SERVER_ALL, "[server]\ndomain = .example.org\n", 2, "domain name");
+    refused_at(SERVER_METADATA, "[metadata]\nadvertise = 0.0.0.0:7000\n", 2, "reach");
+    refused_at(SERVER_METADATA, "[metadata]\nadvertise = 10.0.0.1:0\n", 2, "reach");
+    refused_at(SERVER_METADATA, "[metadata]\nerasure = 4\n", 2, "K+M"); /* a key of `cluster init` */
+    refused_at(SERVER_STORAGE_NODE, "[common]\nthreads = 300\n", 2, "256"); /* of other roles */
+}
+
+static void every_address_is_none_to_be_reached_at(void **state)
+{
+    (void)state;
+    struct server_options options;
+    struct error e = ERROR_INIT;
+    char *all[] = { "metadata", "--data", "/d", "--listen", ":7000" };
+    assert_int_equal(server_options_parse(SERVER_METADATA, 5, all, &options, &e), ERRC_INVALID);
+    assert_non_null(strstr(e.text, "--advertise"));
+    server_options_close(&options);
+    char *told[] = { "metadata", "--data", "/d", "--listen", ":7000", "--advertise", "10.0.0.1:7000" };
+    assert_int_equal(server_options_parse(SERVER_METADATA, 7, told, &options, &e), ERRC_OK);
+    server_options_close(&options);
 }
 
 static void bytes_that_are_no_text_are_refused(void **state)
@@ -285,6 +307,7 @@ int main(void)
         cmocka_unit_test(file_says_what_flags_say),
         cmocka_unit_test(flags_come_first),
         cmocka_unit_test(wrong_lines_are_named),
+        cmocka_unit_test(every_address_is_none_to_be_reached_at),
         cmocka_unit_test(bytes_that_are_no_text_are_refused),
         cmocka_unit_test(init_reads_the_voters_section),
         cmocka_unit_test(token_comes_from_a_file),
