@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MAP_ARENA_BYTES (1u << 20)
+#define MAP_ARENA_BYTES (4u << 20)
 
 static enum errc data_take(struct server *server, struct error *e)
 {

@@ -15,7 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MAP_ARENA_BYTES 4096
+#define MAP_ARENA_BYTES (4u << 20) /* a limit: a group of the map alone is 1 KiB */
 
 /* ---- joining ---- */
 
