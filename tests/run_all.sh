@@ -52,6 +52,7 @@ suite operate tests/server/operate.py
 suite cluster tests/server/cluster.py
 suite voters tests/server/voters.py
 suite verbs tests/server/verbs.py
+suite golden tests/golden/golden_test.py
 suite chaos tests/chaos/run_chaos.py --seconds 60
 suite durability tests/durability/run_durability.py
 
