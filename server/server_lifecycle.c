@@ -488,6 +488,9 @@ static void on_access(void *data, const struct gateway_access *access)
                log_u64("received", access->received_bytes), log_u64("sent", access->sent_bytes),
                log_ms_of_ns("ms", access->duration_us * 1000), log_slice("principal", access->principal),
                log_text("peer", access->peer));
+    if (access->cause.len > 0) {
+        LOG_WARN(log_event("request_failed"), log_slice("id", access->request_id), log_slice("error", access->cause));
+    }
 }
 
 enum errc server_step_gateway(struct server *server, struct error *e)

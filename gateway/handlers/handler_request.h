@@ -54,6 +54,7 @@ struct request {
     struct s3_request s3;
     struct auth_result auth;
     struct s3_error_info err;      /* set by whoever refuses; request_fail() sends it */
+    const char *cause;             /* in scratch: what the inside said of a failure, for the log; NULL: nothing */
     uint64_t wall_ms;              /* one time for the whole request */
     char id[REQUEST_ID_BYTES + 1];
     char host_id[REQUEST_HOST_ID_BYTES + 1];

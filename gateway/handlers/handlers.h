@@ -36,6 +36,7 @@ struct gateway_access {
     unsigned status;         /* 0: the client left before there was one */
     bool cut;                /* the response was begun and could not be finished */
     struct slice error_code; /* empty: none */
+    struct slice cause;      /* of an error that came from inside, in our words; empty: none */
     uint64_t received_bytes; /* of the body, decoded */
     uint64_t sent_bytes;     /* of the body */
     uint64_t duration_us;

@@ -41,6 +41,7 @@ enum s3_error inner_errc_to_s3(enum errc code)
     case ERRC_NO_SPACE: return S3_ERROR_INSUFFICIENT_STORAGE;
     case ERRC_UNAVAILABLE:
     case ERRC_TIMEOUT:
+    case ERRC_DENIED: /* by another process of ours: a certificate that has ended, say */
     case ERRC_CANCELED: return S3_ERROR_SERVICE_UNAVAILABLE;
     default: return S3_ERROR_INTERNAL_ERROR;
     }
@@ -61,6 +62,7 @@ static void request_log(struct request *r, uint64_t sent_bytes)
         .key = r->s3.key,
         .status = r->status,
         .cut = r->cut,
+        .cause = slice_str(r->cause != NULL ? r->cause : ""),
         .error_code = has_code ? slice_str(s3_error_code(r->err.code)) : SLICE_EMPTY,
         .received_bytes = r->body.seen_bytes,
         .sent_bytes = sent_bytes,
@@ -221,6 +223,8 @@ void request_fail_errc(struct request *r, enum errc code, const struct error *st
     if (story != NULL && story->code != ERRC_OK && (code == ERRC_UNAVAILABLE || code == ERRC_NO_SPACE)) {
         message = arena_strndup(&r->scratch, story->text, strlen(story->text)); /* says what is missing */
     }
+    const char *cause = story != NULL && story->code != ERRC_OK ? story->text : errc_text(code);
+    r->cause = arena_strndup(&r->scratch, cause, strlen(cause));
     request_fail_with(r, inner_errc_to_s3(code), message);
 }
 
