@@ -12,6 +12,7 @@ from s3http import Broken, quote
 from server import ServerFailed
 
 B = "two-gateways"
+VOTERS = 3
 ROUNDS = 150
 NOTICED_S = 6   # until the balancer has taken a gateway out: two checks, each of at most 2 s and a pause
 

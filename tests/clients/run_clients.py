@@ -6,8 +6,8 @@
 --cluster: each against a cluster of its own instead, with two gateways behind haproxy as deploy/haproxy sets it up; client
 `gateways` is for that only.
 
-Each client_NAME.py has run(server, counter), and SERVER_ARGS where it needs options. A client that cannot be had here
-is skipped, loudly. Debian's own python3 runs this, because Debian's boto3 belongs to it. CAIRN_BINARY names another
+Each client_NAME.py has run(server, counter), and where it needs them SERVER_ARGS (options) and VOTERS (of a cluster). A client
+that cannot be had here is skipped, loudly. Debian's own python3 runs this, because Debian's boto3 belongs to it. CAIRN_BINARY names another
 binary, CAIRN_TEST_KEEP=1 keeps the files.
 """
 import importlib
@@ -39,7 +39,8 @@ def main():
         print(f"-- {name}", flush=True)
 
         def one(module=module, name=name):
-            with (Balanced if cluster else Server)(args=getattr(module, "SERVER_ARGS", [])) as server:
+            args = getattr(module, "SERVER_ARGS", [])
+            with Balanced(args, getattr(module, "VOTERS", 1)) if cluster else Server(args=args) as server:
                 module.run(server, counter)
                 if not server.alive():
                     raise AssertionError(f"the server ended by itself:\n{server.log_tail()}")

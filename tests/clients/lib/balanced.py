@@ -49,8 +49,9 @@ def rewritten(text, listen, gateways):
 class Balanced:
     balanced = True
 
-    def __init__(self, args=()):
+    def __init__(self, args=(), voters=1):
         self.balancer_program = haproxy()
+        self.voters = voters
         self.base = tempfile.mkdtemp(prefix="cairn-balanced-")
         self.folder = os.path.join(self.base, "cluster")
         self.args, self.balancer, self.access, self.secret = list(args), None, None, None
@@ -88,7 +89,8 @@ class Balanced:
         return [process for process in self.processes() if process["role"] == role]
 
     def start(self):
-        shown = json.loads(self.tool("up", "--json", "--nodes", str(NODES), "--disks", "1", "--gateways", "2", *self.args))
+        shown = json.loads(self.tool("up", "--json", "--voters", str(self.voters), "--nodes", str(NODES), "--disks", "1",
+                                     "--gateways", "2", *self.args))
         self.access, self.secret, self.admin = shown["access_key"], shown["secret_key"], shown["admin"]
         self.disks = [folder for process in shown["processes"] for folder in process["dirs"]]
         if self.balancer is None:
