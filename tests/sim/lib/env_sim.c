@@ -23,12 +23,20 @@ struct sim_timer {
     struct timer *timer;
 };
 
-struct env_sim {
+/* What one process sees: its own disk and wall clock. */
+struct sim_machine {
     struct env env;
+    struct env_sim *sim;
+    struct disk_sim *disk;
+    int64_t wall_offset_ms;
+};
+
+struct env_sim {
+    struct sim_machine first;
     uint64_t state;            /* of the generator */
     uint64_t now_ns;
+    uint64_t trace;            /* hash of which executor ran when */
     struct list executors;
-    struct disk_sim *disk;
     void (*hook)(void *data);
     void *hook_data;
 };
@@ -38,9 +46,14 @@ struct env_file {
     bool read_only, direct;
 };
 
+static struct sim_machine *machine_of(struct env *env)
+{
+    return container_of(env, struct sim_machine, env);
+}
+
 static struct env_sim *sim_of(struct env *env)
 {
-    return container_of(env, struct env_sim, env);
+    return machine_of(env)->sim;
 }
 
 uint64_t env_sim_random(struct env_sim *sim)
@@ -61,7 +74,7 @@ static uint64_t sim_now(struct env *env)
 
 static uint64_t sim_wall(struct env *env)
 {
-    return 1700000000000ull + sim_of(env)->now_ns / 1000000;
+    return 1700000000000ull + sim_of(env)->now_ns / 1000000 + (uint64_t)machine_of(env)->wall_offset_ms;
 }
 
 static void sim_random(struct env *env, void *target, size_t len)
@@ -217,6 +230,7 @@ bool env_sim_step(struct env_sim *sim)
     }
     uint64_t chosen = env_sim_random(sim) % ready;
     sim->now_ns += env_sim_random(sim) % TASK_NS_MAX;
+    sim->trace = (sim->trace ^ chosen ^ sim->now_ns) * 0x9e3779b97f4a7c15ull;
     list_for_each (node, &sim->executors) {
         struct sim_executor *executor = container_of(node, struct sim_executor, link);
         if (executor->head != NULL && chosen-- == 0) {
@@ -255,7 +269,7 @@ static void sim_changes(struct env *env)
 static enum errc sim_open(struct env *env, const char *path, unsigned flags, struct env_file **ret_file,
                           struct error *e)
 {
-    struct disk_sim *disk = sim_of(env)->disk;
+    struct disk_sim *disk = machine_of(env)->disk;
     struct sim_node *node = disk_sim_find(disk, path);
     if (node == NULL && (flags & ENV_OPEN_CREATE) == 0) {
         return error_set_sys(e, ENOENT, "open '%s'", path);
@@ -316,7 +330,7 @@ static enum errc sim_pwritev(struct env *env, struct env_file *file, const struc
         ASSERT(IMPLIES(file->direct, offset % 4096 == 0));
         ASSERT(IMPLIES(file->direct, parts[i].iov_len % 4096 == 0));
         ASSERT(IMPLIES(file->direct, (uintptr_t)parts[i].iov_base % 4096 == 0));
-        if (!disk_sim_write(sim_of(env)->disk, file->node, parts[i].iov_base, parts[i].iov_len, offset)) {
+        if (!disk_sim_write(machine_of(env)->disk, file->node, parts[i].iov_base, parts[i].iov_len, offset)) {
             return error_set_sys(e, ENOSPC, "write");
         }
         offset += parts[i].iov_len;
@@ -335,7 +349,7 @@ static enum errc sim_fdatasync(struct env *env, struct env_file *file, struct er
 static enum errc sim_fsync_dir(struct env *env, const char *path, struct error *e)
 {
     sim_changes(env);
-    struct sim_node *node = disk_sim_find(sim_of(env)->disk, path);
+    struct sim_node *node = disk_sim_find(machine_of(env)->disk, path);
     if (node == NULL) {
         return error_set_sys(e, ENOENT, "sync folder '%s'", path);
     }
@@ -347,7 +361,7 @@ static enum errc sim_fallocate(struct env *env, struct env_file *file, uint64_t 
                                struct error *e)
 {
     sim_changes(env);
-    return disk_sim_allocate(sim_of(env)->disk, file->node, offset, len) ? ERRC_OK
+    return disk_sim_allocate(machine_of(env)->disk, file->node, offset, len) ? ERRC_OK
                                                                          : error_set_sys(e, ENOSPC, "fallocate");
 }
 
@@ -378,7 +392,7 @@ static enum errc sim_stat_file(struct env *env, struct env_file *file, struct en
 
 static enum errc sim_stat_path(struct env *env, const char *path, struct env_stat *ret, struct error *e)
 {
-    struct sim_node *node = disk_sim_find(sim_of(env)->disk, path);
+    struct sim_node *node = disk_sim_find(machine_of(env)->disk, path);
     if (node == NULL) {
         return error_set_sys(e, ENOENT, "stat '%s'", path);
     }
@@ -390,35 +404,35 @@ static enum errc sim_space(struct env *env, const char *path, struct env_space *
 {
     (void)path;
     (void)e;
-    disk_sim_space(sim_of(env)->disk, &ret->total_bytes, &ret->free_bytes);
+    disk_sim_space(machine_of(env)->disk, &ret->total_bytes, &ret->free_bytes);
     return ERRC_OK;
 }
 
 static enum errc sim_rename(struct env *env, const char *source, const char *target, struct error *e)
 {
     sim_changes(env);
-    enum errc rc = disk_sim_link(sim_of(env)->disk, source, target, true);
-    return rc == ERRC_OK ? disk_sim_unlink(sim_of(env)->disk, source)
+    enum errc rc = disk_sim_link(machine_of(env)->disk, source, target, true);
+    return rc == ERRC_OK ? disk_sim_unlink(machine_of(env)->disk, source)
                          : error_set(e, rc, "rename '%s' to '%s'", source, target);
 }
 
 static enum errc sim_link(struct env *env, const char *source, const char *target, struct error *e)
 {
     sim_changes(env);
-    enum errc rc = disk_sim_link(sim_of(env)->disk, source, target, false);
+    enum errc rc = disk_sim_link(machine_of(env)->disk, source, target, false);
     return rc == ERRC_OK ? rc : error_set(e, rc, "link '%s' to '%s'", source, target);
 }
 
 static enum errc sim_unlink(struct env *env, const char *path, struct error *e)
 {
     sim_changes(env);
-    enum errc rc = disk_sim_unlink(sim_of(env)->disk, path);
+    enum errc rc = disk_sim_unlink(machine_of(env)->disk, path);
     return rc == ERRC_OK ? rc : error_set(e, rc, "unlink '%s'", path);
 }
 
 static enum errc sim_rmdir(struct env *env, const char *path, struct error *e)
 {
-    struct sim_node *node = disk_sim_find(sim_of(env)->disk, path);
+    struct sim_node *node = disk_sim_find(machine_of(env)->disk, path);
     if (node != NULL && !disk_sim_empty(node)) {
         return error_set_sys(e, ENOTEMPTY, "rmdir '%s'", path);
     }
@@ -428,17 +442,17 @@ static enum errc sim_rmdir(struct env *env, const char *path, struct error *e)
 static enum errc sim_mkdir(struct env *env, const char *path, struct error *e)
 {
     sim_changes(env);
-    if (disk_sim_find(sim_of(env)->disk, path) != NULL) {
+    if (disk_sim_find(machine_of(env)->disk, path) != NULL) {
         return error_set_sys(e, EEXIST, "mkdir '%s'", path);
     }
-    return disk_sim_create(sim_of(env)->disk, path, true) != NULL ? ERRC_OK
+    return disk_sim_create(machine_of(env)->disk, path, true) != NULL ? ERRC_OK
                                                                   : error_set_sys(e, ENOENT, "mkdir '%s'", path);
 }
 
 static enum errc sim_list(struct env *env, const char *path, void (*visit)(void *data, const char *name),
                           void *data, struct error *e)
 {
-    struct sim_node *node = disk_sim_find(sim_of(env)->disk, path);
+    struct sim_node *node = disk_sim_find(machine_of(env)->disk, path);
     if (node == NULL) {
         return error_set_sys(e, ENOENT, "list '%s'", path);
     }
@@ -486,10 +500,9 @@ static const struct env_vt sim_vt = {
 static struct env_sim *sim_new(uint64_t seed, struct disk_sim *disk)
 {
     struct env_sim *sim = mem_zalloc(sizeof(*sim));
-    sim->env.vt = &sim_vt;
+    sim->first = (struct sim_machine){ .env.vt = &sim_vt, .sim = sim, .disk = disk };
     sim->state = seed;
     sim->now_ns = 1000000000;
-    sim->disk = disk;
     list_init(&sim->executors);
     return sim;
 }
@@ -501,15 +514,55 @@ struct env_sim *env_sim_create(uint64_t seed, uint64_t disk_bytes)
 
 struct env *env_sim_env(struct env_sim *sim)
 {
-    return &sim->env;
+    return &sim->first.env;
 }
 
 struct env_sim *env_sim_crash_clone(struct env_sim *sim, uint64_t seed)
 {
     struct env_sim *clone = sim_new(seed, NULL);
     clone->now_ns = sim->now_ns + 1000000000;
-    clone->disk = disk_sim_crash(sim->disk, clone);
+    clone->first.disk = disk_sim_crash(sim->first.disk, clone);
     return clone;
+}
+
+static struct env *machine_new(struct env_sim *sim, struct disk_sim *disk)
+{
+    struct sim_machine *machine = mem_zalloc(sizeof(*machine));
+    *machine = (struct sim_machine){ .env.vt = &sim_vt, .sim = sim, .disk = disk };
+    return &machine->env;
+}
+
+struct env *env_sim_machine_add(struct env_sim *sim, uint64_t disk_bytes)
+{
+    return machine_new(sim, disk_sim_new(disk_bytes));
+}
+
+struct env *env_sim_machine_crash(struct env *env)
+{
+    struct sim_machine *machine = machine_of(env);
+    struct env *left = machine_new(machine->sim, disk_sim_crash(machine->disk, machine->sim));
+    machine_of(left)->wall_offset_ms = machine->wall_offset_ms;
+    return left;
+}
+
+void env_sim_machine_free(struct env *env)
+{
+    struct sim_machine *machine = machine_of(env);
+    list_for_each (node, &machine->sim->executors) {
+        ASSERT(container_of(node, struct sim_executor, link)->executor.env != env);
+    }
+    disk_sim_free(machine->disk);
+    mem_free(machine);
+}
+
+void env_sim_machine_wall(struct env *env, int64_t offset_ms)
+{
+    machine_of(env)->wall_offset_ms = offset_ms;
+}
+
+uint64_t env_sim_trace(const struct env_sim *sim)
+{
+    return sim->trace;
 }
 
 void env_sim_on_change(struct env_sim *sim, void (*hook)(void *data), void *data)
@@ -520,13 +573,13 @@ void env_sim_on_change(struct env_sim *sim, void (*hook)(void *data), void *data
 
 bool env_sim_flip(struct env_sim *sim, const char *path)
 {
-    struct sim_node *node = disk_sim_find(sim->disk, path);
+    struct sim_node *node = disk_sim_find(sim->first.disk, path);
     return node != NULL && disk_sim_flip(node, sim);
 }
 
 void env_sim_destroy(struct env_sim *sim)
 {
     ASSERT(list_empty(&sim->executors));
-    disk_sim_free(sim->disk);
+    disk_sim_free(sim->first.disk);
     mem_free(sim);
 }

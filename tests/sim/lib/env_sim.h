@@ -33,7 +33,17 @@ void env_sim_on_change(struct env_sim *sim, void (*hook)(void *data), void *data
 uint64_t env_sim_random(struct env_sim *sim);
 /* Flips one random bit of the live and durable bytes of a file; false if it has none. */
 bool env_sim_flip(struct env_sim *sim, const char *path);
-/* All executors must be gone. */
+/* Hash of which executor ran when: equal runs have equal ones. */
+uint64_t env_sim_trace(const struct env_sim *sim);
+
+/* More machines (processes) under the same clock and scheduler, each with a disk of its own. */
+struct env *env_sim_machine_add(struct env_sim *sim, uint64_t disk_bytes);
+/* What a power cut of this machine leaves now, as another machine. The first goes on (its programs have to be closed) until
+ * it is freed. */
+struct env *env_sim_machine_crash(struct env *env);
+void env_sim_machine_free(struct env *env); /* its executors are gone */
+void env_sim_machine_wall(struct env *env, int64_t offset_ms);
+/* All executors and added machines must be gone. */
 void env_sim_destroy(struct env_sim *sim);
 
 #endif
