@@ -79,7 +79,7 @@ static void voters_connect(struct data_sim *d, unsigned voters)
     for (unsigned i = 0; i < voters; i++) {
         list[i] = (struct metadata_voter){ process_sim_node(i), net_sim_channel(p->net, p->host, p->life, i) };
     }
-    metadata_client_init(&d->meta, list[0].channel, p->env, 20000);
+    metadata_client_init(&d->meta, list[0].channel, p->env, d->with_workers ? 20000 : 2500);
     metadata_client_voters(&d->meta, list, voters, NULL, NULL);
 }
 

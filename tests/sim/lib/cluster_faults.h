@@ -1,0 +1,32 @@
+/*
+ * cluster_faults - what goes wrong in a simulated cluster, chosen by the seed, within what it must bear: at most two storage
+ * nodes and one voter are away at once, so any loss is a bug.
+ *
+ * Each seed enables some of the kinds (swarm testing). Kinds: power cut of a node or a voter with a restart later;
+ * partitions (one process cut off, halves, the leader, a ring, one direction); connections cut; slow links.
+ */
+#ifndef TESTS_SIM_LIB_CLUSTER_FAULTS_H
+#define TESTS_SIM_LIB_CLUSTER_FAULTS_H
+
+#include "tests/sim/lib/cluster_sim.h"
+
+enum cluster_fault {
+    FAULT_NODE_CRASH,
+    FAULT_VOTER_CRASH,
+    FAULT_PARTITION,
+    FAULT_DISCONNECT,
+    FAULT_SLOW,
+    FAULT_KINDS,
+};
+
+struct cluster_faults {
+    struct cluster_sim *cluster;
+    unsigned enabled;             /* bits of enum cluster_fault */
+    unsigned counts[FAULT_KINDS]; /* that were done */
+};
+
+void cluster_faults_open(struct cluster_faults *f, struct cluster_sim *cluster, unsigned enabled);
+void cluster_faults_step(struct cluster_faults *f); /* perhaps one fault, or the end of one */
+void cluster_faults_heal(struct cluster_faults *f); /* everything is up and connected again */
+
+#endif
