@@ -28,11 +28,7 @@ BINARY = local_cluster.BINARY
 
 def _options(*words):
     """As the command line of deploy/local-cluster would have them."""
-    kept, sys.argv = sys.argv, ["local-cluster", "up", *[str(word) for word in words]]
-    try:
-        return local_cluster.arguments()
-    finally:
-        sys.argv = kept
+    return local_cluster.arguments_of(["up", *[str(word) for word in words]])
 
 
 class ChaosCluster(local_cluster.Cluster):

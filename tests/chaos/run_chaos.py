@@ -36,7 +36,6 @@ from workload import BUCKET, NO_ANSWER, Odd, Worker, run_worker  # noqa: E402
 
 NODES, DISKS, GATEWAYS, BUDGET = 6, 2, 2, 2  # 4+2
 WHOLE_S = 180   # from healing to full strength, and once more for every read
-UNREBUILT_S = 30  # the same where a wiped disk is not rebuilt: all that can be mended is
 KEY_S = 20      # of the checker, for one key
 CALM_S = 5      # of load after healing
 
@@ -47,7 +46,7 @@ def arguments():
     parser.add_argument("--seed", type=int, default=int(os.environ.get("CAIRN_SEED", "0")) or secrets.randbelow(1 << 31))
     parser.add_argument("--voters", type=int, default=3)
     parser.add_argument("--workers", type=int, default=5)
-    parser.add_argument("--wipes", type=int, help="disks that are wiped (default 1 where the cluster rebuilds them, else 0)")
+    parser.add_argument("--wipes", type=int, default=1, help="disks that are wiped (default %(default)s)")
     parser.add_argument("--longest", type=float, help="seconds of the longest fault (default 6, or 45 from 10 minutes on)")
     parser.add_argument("--keep", action="store_true", help="keep the folder even if all is well")
     return parser.parse_args()
@@ -58,7 +57,7 @@ class Run:
         self.options = options
         self.folder = tempfile.mkdtemp(prefix="cairn-chaos-")
         self.cluster = self.nemesis = self.shown = None
-        self.rebuilds, self.wipes = False, 0
+        self.wipes = 0
         self.findings, self.operations, self.unknown, self.late = [], 0, 0, []
         self.log = open(os.path.join(self.folder, "faults"), "w", encoding="utf-8")
 
@@ -80,8 +79,7 @@ class Run:
         self.gateways = [(url.rpartition("/")[2].split(":")[0], int(url.rpartition(":")[2])) for url in self.shown["gateways"]]
         made = self.client(0).make_bucket(BUCKET)
         true(made.status == 200, f"make bucket: {made}")
-        self.rebuilds = self.can_rebuild()
-        self.wipes = options.wipes if options.wipes is not None else int(self.rebuilds)
+        self.wipes = options.wipes
 
     def client(self, number):
         return S3(*self.gateways[number], self.shown["access_key"], self.shown["secret_key"], timeout=30)
@@ -123,27 +121,17 @@ class Run:
 
     def whole_again(self):
         """Every stripe at full strength."""
-        begun, wiped = time.monotonic(), len(self.nemesis.wiped)
-        bound = WHOLE_S if self.rebuilds or not wiped else UNREBUILT_S
+        begun, bound = time.monotonic(), WHOLE_S
         reached, status = self.cluster.await_status(lambda one: one["degraded_stripes"] == 0 and self.nemesis.online(one), bound)
         self.say(f"healed: {self.nemesis.brief(status)} after {time.monotonic() - begun:.1f} s")
         true(status is not None, f"no voter answers {bound} s after healing")
         strength = status["stripes_by_strength"]
         true(strength["unreadable"] == 0, f"stripes are lost: {self.nemesis.brief(status)}")
-        if wiped and not self.rebuilds and not reached and strength["missing_2"] == 0:
-            raise Skip(f"this version does not rebuild a cluster's wiped disk; {self.nemesis.brief(status)}")
         true(reached, f"not whole {bound} s after healing: {self.nemesis.brief(status)}")
 
     def wipe_of_a_disk(self):
         if not self.nemesis.wiped:
-            raise Skip("no disk was wiped" if self.rebuilds else
-                       "this version does not rebuild a cluster's wiped disk (--wipes 1 wipes one)")
-
-    def can_rebuild(self):
-        """False while `disk replace` refuses a cluster."""
-        done = subprocess.run([BINARY, "disk", "replace", self.folder, "--admin", self.shown["admin"]], capture_output=True,
-                              env=self.cluster.environment(), text=True, timeout=60, check=False)
-        return not (done.returncode != 0 and "not of a cluster" in done.stderr)
+            raise Skip("no disk was wiped")
 
     def read_all(self):
         """Every key that was ever named, through every gateway; the reads are part of the histories."""
