@@ -353,11 +353,12 @@ enum errc extent_drop(struct apply *a, struct dec *refs, uint32_t count)
 
 /* ---- repair ---- */
 
-/* A second set of shards was written: the first one still lies on its disks. */
-static bool is_recoded(const struct extent *before, const struct extent *after)
+/* A second set of shards was written, or some of them elsewhere: those of before still lie on their disks. */
+static bool is_moved(const struct extent *before, const struct extent *after)
 {
     return before->group != after->group || before->code.matrix != after->code.matrix || before->code.k != after->code.k ||
-           before->code.m != after->code.m || before->code.cell_bytes != after->code.cell_bytes;
+           before->code.m != after->code.m || before->code.cell_bytes != after->code.cell_bytes ||
+           memcmp(before->position, after->position, (size_t)before->code.k + before->code.m) != 0;
 }
 
 enum errc apply_extent_repaired(struct apply *a, const struct meta_extent_repaired *cmd)
@@ -379,7 +380,7 @@ enum errc apply_extent_repaired(struct apply *a, const struct meta_extent_repair
     }
     change->after = cmd->after;
     change->after.references = change->before.references;
-    if (is_recoded(&change->before, &change->after)) {
+    if (is_moved(&change->before, &change->after)) {
         gc_retire(a, &change->before);
     }
     return ERRC_OK;

@@ -50,6 +50,12 @@ struct cluster_voter_link {
     struct rpc_client *client;
 };
 
+/* Voter: a disk that is out of service. */
+struct cluster_away {
+    struct disk_id disk;
+    uint64_t since_ns;
+};
+
 struct cluster_heartbeat;
 struct cluster_renewal;
 struct member_request;
@@ -84,7 +90,13 @@ struct cluster {
     uint64_t disks_changed_ns;     /* when a disk or a node's state last changed in the map; 0: groups are planned */
     bool plan_wanted;              /* since then; not by a start alone */
     uint64_t refused_logged_ns;    /* when it was last said which disks stand in two nodes */
+    bool give_up_wanted;           /* disks that are away, at once: `cairn repair run` */
     bool topology_posted;
+    uint64_t health_seen;          /* of the map when the repair worker was last told to look */
+    struct cluster_away away[NODE_DISKS_MAX]; /* on admin_jobs */
+    unsigned away_count;
+    uint64_t take_over_again_ns;
+    uint64_t held_logged_ns, taken_over_logged_ns; /* when it was last said that nothing is given up; that an empty disk waits */
     struct task topology_task;     /* on admin_jobs */
 };
 
@@ -133,6 +145,10 @@ void cluster_voters_read(struct server *server);
 bool cluster_peer_is_at(const struct cluster *cluster, struct node_id node, const char *address);
 /* On the voter: looks soon whether disks want to be in the map, or elsewhere in it. Any thread. */
 void cluster_topology_kick(struct server *server);
+/* The operator has changed the map: groups are planned soon. Any thread. */
+void cluster_topology_changed(struct server *server);
+/* On the voter: the repair worker looks at once where the map or what is told of disks has changed. Any thread. */
+void cluster_health_follow(struct server *server);
 
 /* cluster_heartbeat.c */
 void cluster_heartbeat_start(struct server *server);

@@ -310,7 +310,8 @@ static bool disks_are_news(struct node_id node, const struct cluster_map_disk *d
             at++;
         }
         bool mapped = at < count && disks[at].in_map;
-        bool settled = mapped && (disks[at].map_state == META_DISK_REMOVED || node_id_equal(disks[at].node, node));
+        bool settled = mapped && (disks[at].map_state == META_DISK_REMOVED ||
+                                  (disks[at].map_state != META_DISK_OUT && node_id_equal(disks[at].node, node)));
         if (in_service(word->entries[i].state) && !settled) {
             return true;
         }
@@ -442,6 +443,7 @@ static enum errc beat(struct server *server, struct rpc_call *call)
     if (kick) {
         cluster_topology_kick(server);
     }
+    cluster_health_follow(server);
     struct node_heartbeat_reply *reply = mem_zalloc(sizeof(*reply));
     reply->map_revision = cluster_map_revision(server->map);
     reply->leads = voter_leads(server->voter);

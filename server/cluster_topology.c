@@ -10,12 +10,15 @@
 #include "server/cluster.h"
 #include "server/cluster_layout.h"
 #include "server/cluster_voters.h"
+#include "server/cluster_watch.h"
+#include "server/server_background.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #define SETTLE_NS UINT64_C(3000000000)
 #define MAP_ARENA_BYTES (4u << 20)
+#define TAKE_OVER_AGAIN_NS UINT64_C(5000000000) /* after a refusal: judging looks at every extent of the disk's groups */
 #define REFUSAL_LOG_NS UINT64_C(60000000000)
 
 /* ---- clients ---- */
@@ -155,6 +158,56 @@ static void refusal_log(struct server *server, const struct meta_node *node, con
     }
 }
 
+/* Does any node say that it has the disk? */
+static bool disk_heard(struct cluster *cluster, struct disk_id id)
+{
+    struct node_disk_status_reply *word = mem_zalloc(sizeof(*word));
+    bool heard = false;
+    (void)pthread_mutex_lock(&cluster->guard);
+    for (unsigned i = 0; i < cluster->heard_count && !heard; i++) {
+        if (cluster->heard[i].disks.len > 0 && node_disk_status_reply_decode(enc_slice(&cluster->heard[i].disks), word) == ERRC_OK) {
+            for (uint32_t d = 0; d < word->count; d++) {
+                heard = heard || disk_id_equal(word->entries[d].disk, id);
+            }
+        }
+    }
+    (void)pthread_mutex_unlock(&cluster->guard);
+    mem_free(word);
+    return heard;
+}
+
+/* The disk that the node had at this path and that nobody has any more. NULL: none. */
+static const struct meta_disk *disk_before(struct server *server, const struct meta_cluster_reply *map, const struct meta_node *node,
+                                           struct slice path)
+{
+    for (uint32_t i = 0; i < map->disk_count; i++) {
+        const struct meta_disk *disk = &map->disks[i];
+        if (disk->state != META_DISK_REMOVED && node_id_equal(disk->node, node->id) && slice_equal(disk->path, path) &&
+            !disk_heard(server->cluster, disk->id)) {
+            return disk;
+        }
+    }
+    return NULL;
+}
+
+/* Says once a minute why an empty disk is not used yet. */
+static bool takes_over(struct server *server, const struct meta_cluster_reply *map, const struct meta_disk *old)
+{
+    struct cluster *cluster = server->cluster;
+    struct error e = ERROR_INIT;
+    uint64_t now_ns = env_now_ns(server->env);
+    if (now_ns < cluster->take_over_again_ns) {
+        return false;
+    }
+    enum errc rc = cluster_watch_replaceable(server, map, old->id, &e);
+    cluster->take_over_again_ns = rc != ERRC_OK ? now_ns + TAKE_OVER_AGAIN_NS : 0;
+    if (rc != ERRC_OK && (cluster->taken_over_logged_ns == 0 || now_ns - cluster->taken_over_logged_ns >= REFUSAL_LOG_NS)) {
+        cluster->taken_over_logged_ns = now_ns;
+        LOG_ERROR(log_event("empty_disk_waits"), log_slice("path", old->path), log_error_of(&e));
+    }
+    return rc == ERRC_OK;
+}
+
 /* A disk in service that the map does not have, or has at a node that is silent: that node joined anew with an empty
  * --data, or its disks were carried elsewhere. Places in groups stay the disk's. */
 static bool disk_wanted(struct server *server, const struct meta_disk *known, const struct meta_node *node,
@@ -176,6 +229,7 @@ static bool disk_wanted(struct server *server, const struct meta_disk *known, co
     return true;
 }
 
+/* An empty disk where another one was takes its places: one a look, since the next one is judged by the map after it. */
 static unsigned disks_put(struct server *server, const struct meta_cluster_reply *map, const struct meta_node *node,
                           const struct node_disk_status_reply *disks)
 {
@@ -186,15 +240,25 @@ static unsigned disks_put(struct server *server, const struct meta_cluster_reply
         if (!disk_wanted(server, known, node, entry)) {
             continue;
         }
-        const struct meta_command command = {
+        const struct meta_disk *before = known == NULL ? disk_before(server, map, node, entry->path) : NULL;
+        if (before != NULL && (put > 0 || !takes_over(server, map, before))) {
+            continue;
+        }
+        struct meta_command command = {
             .type = META_CMD_DISK_PUT,
             .disk_put.disk = { .id = entry->disk, .node = node->id, .state = known != NULL ? known->state : META_DISK_IN,
                                .bytes = entry->total_bytes, .path = entry->path, .zone = node->zone, .rack = node->rack },
         };
+        if (before != NULL) {
+            command.disk_put.disk.replaces = before->id;
+        }
         if (propose(server, &command, "a disk") == ERRC_OK) {
-            LOG_INFO(log_event(known != NULL ? "disk_moves" : "disk_joins"), log_slice("node", node->name),
-                     log_slice("path", entry->path));
+            LOG_INFO(log_event(before != NULL ? "disk_taken_over" : known != NULL ? "disk_moves" : "disk_joins"),
+                     log_slice("node", node->name), log_slice("path", entry->path));
             put++;
+            if (before != NULL) {
+                return put;
+            }
         }
     }
     return put;
@@ -229,7 +293,7 @@ static unsigned nodes_take_in(struct server *server, const struct meta_cluster_r
     struct node_disk_status_reply *disks = mem_zalloc(sizeof(*disks));
     struct cluster_heard heard;
     unsigned put = 0;
-    for (unsigned i = 0; heard_copy(server->cluster, i, &heard); i++) {
+    for (unsigned i = 0; put == 0 && heard_copy(server->cluster, i, &heard); i++) {
         const struct meta_node *node = meta_cluster_node(map, heard.node);
         if (node != NULL && heard.role == ROLE_STORAGE_NODE && heard.disks.len > 0 &&
             node_disk_status_reply_decode(enc_slice(&heard.disks), disks) == ERRC_OK) {
@@ -284,34 +348,72 @@ static void disks_changed_set(struct cluster *cluster, uint64_t ns)
     (void)pthread_mutex_unlock(&cluster->guard);
 }
 
+/* Disks that come, go and are given up, then groups. True: the map has changed, or may have. */
+static bool map_follow(struct server *server, const struct meta_cluster_reply *map)
+{
+    struct cluster *cluster = server->cluster;
+    uint64_t now_ns = env_now_ns(server->env);
+    (void)pthread_mutex_lock(&cluster->guard);
+    bool at_once = cluster->give_up_wanted;
+    cluster->give_up_wanted = false;
+    cluster->topology_posted = false;
+    (void)pthread_mutex_unlock(&cluster->guard);
+    bool changed = nodes_take_in(server, map) > 0;
+    changed = cluster_watch_disks(server, map, at_once) > 0 || changed;
+    bool grouping = !changed && settled(cluster, now_ns);
+    if (changed) {
+        disks_changed_set(cluster, now_ns);
+    } else if (grouping) {
+        disks_changed_set(cluster, groups_settle(server, map) ? 0 : now_ns);
+    }
+    return changed || grouping;
+}
+
 static void topology_run(struct task *task)
 {
     struct cluster *cluster = container_of(task, struct cluster, topology_task);
     struct server *server = cluster->server;
     struct arena arena;
     struct meta_op op;
-    uint64_t now_ns = env_now_ns(server->env);
-    (void)pthread_mutex_lock(&cluster->guard);
-    cluster->topology_posted = false;
-    (void)pthread_mutex_unlock(&cluster->guard);
     if (!voter_leads(server->voter)) { /* the leader makes the map */
+        cluster->away_count = 0;       /* who is away is watched from its lead on */
+        (void)pthread_mutex_lock(&cluster->guard);
+        cluster->topology_posted = false;
+        (void)pthread_mutex_unlock(&cluster->guard);
         cluster_map_refresh(server->map, NULL, NULL);
         return;
     }
     if (ask_map(server, &arena, &op)) {
-        bool changed = nodes_take_in(server, &op.cluster) > 0;
-        bool grouping = !changed && settled(cluster, now_ns);
-        if (changed) {
-            disks_changed_set(cluster, now_ns);
-        } else if (grouping) {
-            disks_changed_set(cluster, groups_settle(server, &op.cluster) ? 0 : now_ns);
-        }
-        if (changed || grouping || op.cluster.revision != cluster_map_revision(server->map)) {
+        if (map_follow(server, &op.cluster) || op.cluster.revision != cluster_map_revision(server->map)) {
             cluster_map_refresh(server->map, NULL, NULL);
         }
+    } else {
+        (void)pthread_mutex_lock(&cluster->guard);
+        cluster->topology_posted = false;
+        (void)pthread_mutex_unlock(&cluster->guard);
     }
     meta_op_release(&op);
     arena_done(&arena);
+}
+
+void cluster_topology_changed(struct server *server)
+{
+    disks_changed_set(server->cluster, env_now_ns(server->env));
+    cluster_topology_kick(server);
+}
+
+void cluster_health_follow(struct server *server)
+{
+    struct cluster *cluster = server->cluster;
+    struct server_background *background = atomic_load(&server->background);
+    uint64_t health = cluster_map_health(server->map);
+    (void)pthread_mutex_lock(&cluster->guard);
+    bool news = background != NULL && health != cluster->health_seen;
+    cluster->health_seen = news ? health : cluster->health_seen;
+    (void)pthread_mutex_unlock(&cluster->guard);
+    if (news) {
+        background_look(background);
+    }
 }
 
 void cluster_topology_kick(struct server *server)

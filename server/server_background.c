@@ -1,7 +1,9 @@
 #include "server/server_background.h"
 
+#include "common/base/hex.h"
 #include "common/base/list.h"
 #include "common/base/mem.h"
+#include "common/io/log.h"
 #include "gateway/data/gc_worker.h"
 #include "gateway/data/orphan_sweep.h"
 #include "gateway/data/repair_worker.h"
@@ -9,6 +11,8 @@
 #include "server/server.h"
 
 #define RATE_WINDOW_NS 5000000000u
+#define FAILED_WINDOW_NS UINT64_C(60000000000)
+#define FAILED_LINES 5
 
 struct server_background {
     struct server *server;
@@ -18,6 +22,8 @@ struct server_background {
     struct orphan_sweep *sweep;
     struct suspect_queue *suspects;
     struct server_poll *poll;
+    uint64_t failed_since_ns;  /* of the window in which failures are logged */
+    unsigned failed_lines;
     /* repair rate, measured by whoever asks for progress: the admin executor and the admin loop */
     pthread_mutex_t rate_lock;
     uint64_t rate_since_ns, rate_repaired;
@@ -54,6 +60,24 @@ static void on_missing(void *data)
     }
 }
 
+/* On the executor. Some lines a minute: a disk that is away fails every extent alike. */
+static void on_repair_failed(void *data, const struct extent *extent, const struct error *reason)
+{
+    struct server_background *background = data;
+    uint64_t now_ns = env_now_ns(background->server->env);
+    char id[ID_HEX_BYTES];
+    if (now_ns - background->failed_since_ns >= FAILED_WINDOW_NS) {
+        background->failed_since_ns = now_ns;
+        background->failed_lines = 0;
+    }
+    background->failed_lines++;
+    if (background->failed_lines <= FAILED_LINES) {
+        id_hex(extent->id.bytes, id);
+        LOG_WARN(log_event("repair_failed"), log_text("extent", id), log_u64("missing", extent->missing), log_error_of(reason),
+                 log_text("note", background->failed_lines == FAILED_LINES ? "further ones of this minute are not logged" : ""));
+    }
+}
+
 struct start_workers {
     struct task task;
     struct server_background *background;
@@ -76,7 +100,7 @@ static void workers_start(struct task *task)
     const struct gc_worker_config gc = { .store = &server->store, .executor = background->executor, .may = leads,
                                          .may_data = server };
     const struct repair_worker_config repair = { .store = &server->store, .executor = background->executor, .may = leads,
-                                                 .may_data = server };
+                                                 .may_data = server, .on_failed = on_repair_failed, .data = background };
     const struct orphan_sweep_config sweep = { .store = &server->store, .executor = background->executor,
                                                .node = server->node_id };
     const struct suspect_queue_config suspects = { .store = &server->store, .executor = background->executor,
@@ -110,11 +134,16 @@ void background_disk_changed(struct server_background *background, struct disk_i
 {
     (void)disk; /* repair and collection look at the whole map */
     if (usable) {
-        struct notice *notice = mem_zalloc(sizeof(*notice));
-        notice->task.run = notice_run;
-        notice->background = background;
-        executor_post(background->executor, &notice->task);
+        background_look(background);
     }
+}
+
+void background_look(struct server_background *background)
+{
+    struct notice *notice = mem_zalloc(sizeof(*notice));
+    notice->task.run = notice_run;
+    notice->background = background;
+    executor_post(background->executor, &notice->task);
 }
 
 void background_shard_corrupt(struct server_background *background, struct disk_id disk, struct extent_id extent,
@@ -150,7 +179,7 @@ void background_progress(struct server_background *background, struct background
     *ret_progress = (struct background_progress){
         .rebuilt_extents = repair.repaired, .rebuilt_bytes = repair.bytes_written, .failed_extents = repair.failed,
         .extents_per_second = rate, .freed_extents = gc_worker_freed(background->gc),
-        .swept_shards = orphan_sweep_freed(background->sweep),
+        .swept_shards = orphan_sweep_freed(background->sweep), .repair_paused = repair.paused, .walk = repair.walk,
     };
 }
 

@@ -8,6 +8,7 @@
 
 #include "common/base/error.h"
 #include "common/base/id.h"
+#include "gateway/data/repair_walk.h"
 #include "server/server_poll.h"
 
 #include <stdint.h>
@@ -20,12 +21,16 @@ struct background_progress {
     double extents_per_second; /* of the repair under way; 0: none */
     uint64_t freed_extents;
     uint64_t swept_shards;     /* orphans */
+    bool repair_paused;
+    struct repair_walk_counts walk; /* of shards that stand where they should not */
 };
 
 /* After the session is open; from the main thread. */
 struct server_background *background_start(struct server *server);
 /* A disk's state changed: its extents are marked (lost) or checked (back). From any thread. */
 void background_disk_changed(struct server_background *background, struct disk_id disk, bool usable);
+/* Repair looks at once. From any thread. */
+void background_look(struct server_background *background);
 /* A shard does not match its checksums: it is marked missing and rebuilt. From any thread. */
 void background_shard_corrupt(struct server_background *background, struct disk_id disk, struct extent_id extent,
                               uint8_t index);

@@ -14,6 +14,9 @@
 
 #define DOMAIN_BYTES_MAX 253 /* of the DNS */
 #define CERTIFICATE_LIFE_S_MIN 10
+#define REPAIR_WAIT_S_DEFAULT 600
+#define REPAIR_WAIT_S_MIN 5
+#define REPAIR_WAIT_S_MAX (30 * 86400)
 #define CERTIFICATE_LIFE_S_MAX (365ul * 86400)
 
 typedef enum errc (*option_apply)(struct server_options *options, const char *value, struct error *e);
@@ -352,17 +355,33 @@ static enum errc apply_help(struct server_options *options, const char *value, s
     return ERRC_OK;
 }
 
-/* 30s, 12h, 90d. */
-static enum errc apply_certificate_life(struct server_options *options, const char *value, struct error *e)
+/* 30s, 12h, 90d; seconds. 0: none of these. */
+static uint64_t duration_read(const char *value, uint32_t most_s)
 {
     char *end;
     unsigned long number = value[0] >= '0' && value[0] <= '9' ? strtoul(value, &end, 10) : 0;
     unsigned long unit = number == 0 ? 0 : *end == 's' ? 1 : *end == 'm' ? 60 : *end == 'h' ? 3600 : *end == 'd' ? 86400 : 0;
-    if (unit == 0 || end[1] != '\0' || number > CERTIFICATE_LIFE_S_MAX || number * unit < CERTIFICATE_LIFE_S_MIN ||
-        number * unit > CERTIFICATE_LIFE_S_MAX) {
+    bool good = unit != 0 && end[1] == '\0' && number <= most_s && number * unit <= most_s;
+    return good ? number * unit : 0;
+}
+
+static enum errc apply_certificate_life(struct server_options *options, const char *value, struct error *e)
+{
+    uint64_t seconds = duration_read(value, CERTIFICATE_LIFE_S_MAX);
+    if (seconds < CERTIFICATE_LIFE_S_MIN) {
         return error_set(e, ERRC_INVALID, "'%s' is not a duration between 10s and 365d", value);
     }
-    options->certificate_life_s = (uint32_t)(number * unit);
+    options->certificate_life_s = (uint32_t)seconds;
+    return ERRC_OK;
+}
+
+static enum errc apply_repair_wait(struct server_options *options, const char *value, struct error *e)
+{
+    uint64_t seconds = duration_read(value, REPAIR_WAIT_S_MAX);
+    if (seconds < REPAIR_WAIT_S_MIN) {
+        return error_set(e, ERRC_INVALID, "'%s' is not a duration between 5s and 30d", value);
+    }
+    options->repair_wait_s = (uint32_t)seconds;
     return ERRC_OK;
 }
 
@@ -385,6 +404,8 @@ static const struct option_row rows[] = {
     { SERVER_METADATA, "certificate-life", "TIME", "how long certificates live that it issues from now on (default 90d,\n"
                                                    "at least 10s); they are renewed when a third is left",
       apply_certificate_life, ONE },
+    { SERVER_METADATA, "repair-wait", "DURATION", "how long a silent node's disks are waited for before what they hold is\n"
+                                                  "rebuilt elsewhere (default 10m, at least 5s)", apply_repair_wait, ONE },
     { SERVER_STORAGE_NODE, "zone", "NAME", "failure domain: no more than m shards of an extent in one zone", apply_zone, ONE },
     { SERVER_STORAGE_NODE, "rack", "NAME", "failure domain within the zone", apply_rack, ONE },
     { FRONT, "s3-listen", "ADDR:PORT", "where S3 is served (default 127.0.0.1:9000)", apply_s3_listen, ONE },
@@ -531,6 +552,7 @@ static struct server_options options_default(enum server_command command)
         .s3_listen = { "127.0.0.1", 9000 },
         .admin_listen = { "127.0.0.1", 9001 },
         .region = "us-east-1",
+        .repair_wait_s = REPAIR_WAIT_S_DEFAULT,
         .zone = "", .rack = "", .name = "",
     };
 }

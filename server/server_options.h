@@ -45,6 +45,7 @@ struct server_options {
     const char *zone, *rack, *name;  /* empty: not given */
     uint32_t certificate_life_s;     /* of what a voter issues; 0: not given */
     bool accepts_data_loss;          /* --i-accept-data-loss */
+    uint32_t repair_wait_s;          /* how long a voter waits for a disk before it gives it up */
     /* of all */
     struct server_address s3_listen;
     struct server_address admin_listen;

@@ -108,6 +108,8 @@ static void poll_heard(struct server_poll *poll)
     cluster_voters_read(poll->server);
     cluster_map_refresh(poll->server->map, NULL, NULL); /* another voter may have changed it */
     cluster_silence_judge(poll->server);
+    cluster_health_follow(poll->server);
+    cluster_topology_kick(poll->server); /* disks that are away too long are noticed by nobody's word */
     cluster_disks(poll->server, reply, &text);
     (void)pthread_mutex_lock(&poll->lock);
     poll->view.disk_count = reply->count;

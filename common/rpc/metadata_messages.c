@@ -274,7 +274,7 @@ void meta_disk_decode(struct dec *dec, struct meta_disk *ret)
     *ret = (struct meta_disk){ 0 };
     dec_copy(dec, ret->id.bytes, ID_BYTES);
     dec_copy(dec, ret->node.bytes, ID_BYTES);
-    ret->state = meta_u8(dec, META_DISK_REMOVED);
+    ret->state = meta_u8(dec, META_DISK_DRAINING);
     ret->bytes = dec_uint(dec);
     ret->path = meta_bytes(dec, 4096);
     ret->zone = meta_bytes(dec, 256);

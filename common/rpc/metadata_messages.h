@@ -258,7 +258,12 @@ struct meta_extent_missing {       /* shards found lost; enters the repair queue
     uint32_t shards;               /* bits to add to `missing` */
 };
 
-enum meta_disk_state { META_DISK_IN = 1, META_DISK_OUT = 2, META_DISK_REMOVED = 3 };
+enum meta_disk_state {
+    META_DISK_IN = 1,
+    META_DISK_OUT = 2,             /* not heard of for too long: what it holds is rebuilt elsewhere; IN again when it is back */
+    META_DISK_REMOVED = 3,         /* never comes back */
+    META_DISK_DRAINING = 4,        /* takes nothing, and its shards are moved away: until the operator says otherwise */
+};
 struct meta_disk {
     struct disk_id id;
     struct node_id node;

@@ -29,6 +29,7 @@ struct map_disk {
     uint64_t full_until_ns;
     struct spread_place place;  /* its failure domains, by numbers that hold until the next answer */
     bool node_takes;            /* its node is neither drained nor in maintenance */
+    bool node_leaves;           /* drained or removed */
     char path[256];
 };
 
@@ -174,6 +175,7 @@ static void shard_fill(const struct cluster_map *map, const struct map_group *gr
         .readable = disk_readable(disk, now_ns),
         .writable = disk_writable(disk, now_ns),
         .removed = disk->map_state == META_DISK_REMOVED,
+        .primary = group->class_k == 0 || (group->primary >> position & 1) != 0,
     };
 }
 
@@ -206,6 +208,12 @@ static bool node_takes(const struct meta_cluster_reply *reply, struct node_id id
     return node == NULL || node->state == META_NODE_IN;
 }
 
+static bool node_leaves(const struct meta_cluster_reply *reply, struct node_id id)
+{
+    const struct meta_node *node = meta_cluster_node(reply, id);
+    return node != NULL && (node->state == META_NODE_DRAINING || node->state == META_NODE_REMOVED_FOR_EVER);
+}
+
 /* Of all disks. It compares each with each: before the lock is taken, which every read and write needs. Give back by mem_free. */
 static struct spread_place *places_of(const struct meta_cluster_reply *reply)
 {
@@ -229,6 +237,7 @@ static void disk_install(struct cluster_map *map, const struct meta_cluster_repl
     disk->in_map = true;
     disk->place = place;
     disk->node_takes = node_takes(reply, from->node);
+    disk->node_leaves = node_leaves(reply, from->node);
     if (disk->total_bytes == 0) {
         disk->total_bytes = from->bytes;
     }
@@ -534,16 +543,96 @@ enum errc cluster_map_place(struct cluster_map *map, struct extent_id id, uint8_
     return rc;
 }
 
-uint32_t cluster_map_misplaced(struct cluster_map *map, const struct extent *extent)
+/* Is what stands on the disk given up: it was removed, or is out and does not answer? */
+static bool disk_lost(const struct map_disk *disk)
 {
-    uint32_t shards = 0;
+    bool serves = disk->state == DISK_ONLINE || disk->state == DISK_FULL;
+    return disk->map_state == META_DISK_REMOVED || (disk->map_state == META_DISK_OUT && !serves);
+}
+
+static bool disk_leaves(const struct map_disk *disk)
+{
+    return disk->map_state != META_DISK_IN || disk->node_leaves;
+}
+
+struct cluster_map_stand cluster_map_stand(struct cluster_map *map, const struct extent *extent)
+{
+    struct cluster_map_stand stand = { 0 };
     data_lock_take(&map->lock);
     const struct map_group *group = group_find(map, extent->group);
-    for (unsigned i = 0; group != NULL && group->class_k > 0 && i < (unsigned)extent->code.k + extent->code.m; i++) {
-        shards |= (extent->position[i] >= 64 || (group->primary >> extent->position[i] & 1) == 0 ? 1u : 0u) << i;
+    for (unsigned i = 0; group != NULL && i < (unsigned)extent->code.k + extent->code.m; i++) {
+        unsigned at = extent->position[i];
+        if (at >= group->disk_count) {
+            continue;
+        }
+        const struct map_disk *disk = &map->disks[group->disks[at]];
+        stand.lost |= (uint32_t)disk_lost(disk) << i;
+        stand.leaving |= (uint32_t)(disk_leaves(disk) && !disk_lost(disk)) << i;
+        stand.misplaced |= (uint32_t)(group->class_k > 0 && (group->primary >> at & 1) == 0) << i;
     }
     data_lock_give(&map->lock);
-    return shards;
+    return stand;
+}
+
+struct cluster_map_group_stand cluster_map_group_stand(struct cluster_map *map, uint32_t id)
+{
+    struct cluster_map_group_stand stand = { false, false, false };
+    data_lock_take(&map->lock);
+    const struct map_group *group = group_find(map, id);
+    for (unsigned i = 0; group != NULL && i < group->disk_count; i++) {
+        const struct map_disk *disk = &map->disks[group->disks[i]];
+        stand.lost = stand.lost || disk_lost(disk);
+        stand.leaving = stand.leaving || (disk_leaves(disk) && !disk_lost(disk));
+        stand.misplaced = stand.misplaced || (group->class_k > 0 && (group->primary >> i & 1) == 0);
+    }
+    data_lock_give(&map->lock);
+    return stand;
+}
+
+unsigned cluster_map_groups(struct cluster_map *map, uint32_t *ret_ids, unsigned limit)
+{
+    data_lock_take(&map->lock);
+    unsigned count = map->group_count < limit ? map->group_count : limit;
+    for (unsigned i = 0; i < count; i++) {
+        ret_ids[i] = map->groups[i].id;
+    }
+    data_lock_give(&map->lock);
+    return count;
+}
+
+uint64_t cluster_map_health(struct cluster_map *map)
+{
+    uint64_t hash = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
+    data_lock_take(&map->lock);
+    for (unsigned i = 0; i < map->disk_count; i++) {
+        const struct map_disk *disk = &map->disks[i];
+        hash = (hash ^ (uint64_t)(disk->state << 8 | disk->map_state << 4 | disk->node_takes << 1 | disk->in_map)) *
+               UINT64_C(0x100000001b3);
+    }
+    hash = (hash ^ map->revision) * UINT64_C(0x100000001b3);
+    data_lock_give(&map->lock);
+    return hash;
+}
+
+enum errc cluster_map_spread(struct cluster_map *map, const struct extent *extent, unsigned shards,
+                             uint8_t ret_positions[CODE_SHARDS_MAX])
+{
+    data_lock_take(&map->lock);
+    const struct map_group *group = group_find(map, extent->group);
+    enum errc rc = group == NULL ? ERRC_NOT_FOUND : ERRC_OK;
+    if (rc == ERRC_OK) {
+        const struct placement_candidate candidate = candidate_of(map, group, env_now_ns(map->config.env), NULL, 0);
+        struct placement_view view = view_of(group);
+        if ((unsigned)__builtin_popcountll(candidate.usable) < shards) {
+            rc = ERRC_UNAVAILABLE;
+        } else if (group->class_k > 0) {
+            placement_spread(extent->id, &view, candidate.usable, shards, ret_positions);
+        } else {
+            placement_positions(extent->id, group->disk_count, candidate.usable, shards, ret_positions);
+        }
+    }
+    data_lock_give(&map->lock);
+    return rc;
 }
 
 /* Under the lock. Shards that stay hold their positions; the others get their own back or new ones. */

@@ -34,7 +34,17 @@ struct cluster_map_shard {
     bool readable;                 /* ONLINE or FULL, as far as known */
     bool writable;                 /* ONLINE, the disk is IN */
     bool removed;                  /* the map says that it never comes back */
+    bool primary;                  /* of the group; all positions of a group without a class are */
 };
+
+/* Where the shards of a stored extent should not be: bits by shard index. */
+struct cluster_map_stand {
+    uint32_t lost;                 /* on disks that were removed, or are OUT and do not serve: given up */
+    uint32_t leaving;              /* on other disks that are not IN, or whose node is drained */
+    uint32_t misplaced;            /* on positions that are no primaries of their group */
+};
+
+struct cluster_map_group_stand { bool lost, leaving, misplaced; };
 
 struct cluster_map_placement {
     uint32_t group;
@@ -97,9 +107,18 @@ MUST_CHECK enum errc cluster_map_place(struct cluster_map *map, struct extent_id
  */
 MUST_CHECK enum errc cluster_map_mend(struct cluster_map *map, const struct extent *extent, uint32_t shards,
                                       uint32_t *ret_moved, uint8_t ret_positions[CODE_SHARDS_MAX]);
-/* Bits of shards that stand on positions which are no primaries of their group (0 for groups without a class): to be
- * moved, by cluster_map_mend(), while all is well. */
-uint32_t cluster_map_misplaced(struct cluster_map *map, const struct extent *extent);
+/* None for an extent of an unknown group. */
+struct cluster_map_stand cluster_map_stand(struct cluster_map *map, const struct extent *extent);
+/* Has the group positions where an extent's shards could stand so? */
+struct cluster_map_group_stand cluster_map_group_stand(struct cluster_map *map, uint32_t group);
+/* Ids of the groups; returns how many, at most `limit`. */
+unsigned cluster_map_groups(struct cluster_map *map, uint32_t *ret_ids, unsigned limit);
+/* A number that changes with the map and with what is told of disks. */
+uint64_t cluster_map_health(struct cluster_map *map);
+/* Positions for a whole new set of `shards` shards in the extent's group, by the rules of new extents. UNAVAILABLE: too few
+ * disks can be written. */
+MUST_CHECK enum errc cluster_map_spread(struct cluster_map *map, const struct extent *extent, unsigned shards,
+                                        uint8_t ret_positions[CODE_SHARDS_MAX]);
 /* Where the shards of a stored extent are: k + m entries. NOT_FOUND: the group is unknown (refresh). */
 MUST_CHECK enum errc cluster_map_locate(struct cluster_map *map, const struct extent *extent,
                                         struct cluster_map_shard ret_shards[CODE_SHARDS_MAX]);

@@ -25,6 +25,7 @@ struct extent_rebuild {
     struct extent_rebuild_result result;
     bool recode;                         /* whole second set in the class's code */
     bool adopt_only;                     /* more than m are marked */
+    uint8_t before[CODE_SHARDS_MAX];     /* positions when it began: adopted shards change params.extent */
     struct extent after;
     struct geometry geometry;            /* of `after` */
     uint32_t targets;                    /* shards of `after` to be made */
@@ -152,7 +153,46 @@ static bool plan_missing(struct extent_rebuild *r, const struct cluster_map_shar
     return r->targets != 0;
 }
 
-/* Positions for a second set: usable ones in an order in which no index stays on its disk. */
+static bool positions_differ(const struct extent *extent)
+{
+    uint64_t seen = 0;
+    for (unsigned i = 0; i < count_of(extent); i++) {
+        seen |= UINT64_C(1) << extent->position[i];
+    }
+    return (unsigned)__builtin_popcountll(seen) == count_of(extent);
+}
+
+/* In a group of a class: missing shards, and those of `move` that find a better place, or any where they `must` leave. */
+static bool plan_mend_try(struct extent_rebuild *r, const struct cluster_map_shard *group, uint32_t move)
+{
+    const struct extent *old = &r->params.extent;
+    uint8_t positions[CODE_SHARDS_MAX];
+    uint32_t found = 0;
+    r->after = *old;
+    r->targets = 0;
+    if (cluster_map_mend(r->store->map, old, old->missing | move, &found, positions) != ERRC_OK) {
+        return false;
+    }
+    for (unsigned i = 0; i < count_of(old); i++) {
+        bool missing = (old->missing >> i & 1) != 0;
+        bool better = (found >> i & 1) != 0 && positions[i] != old->position[i] &&
+                      (group[positions[i]].primary || (r->params.leaving >> i & 1) != 0);
+        if ((found >> i & 1) != 0 && (missing || better)) {
+            r->after.position[i] = positions[i];
+            r->after.missing &= ~(1u << i);
+            r->targets |= 1u << i;
+        }
+    }
+    return r->targets != 0 && positions_differ(&r->after); /* one that stays may stand where another was to go */
+}
+
+static bool plan_mend(struct extent_rebuild *r, const struct cluster_map_shard *group)
+{
+    uint32_t move = r->params.leaving | r->params.misplaced;
+    return plan_mend_try(r, group, move) || plan_mend_try(r, group, r->params.leaving) || plan_mend_try(r, group, 0);
+}
+
+/* Positions for a second set, in an order in which no index stays on its disk. */
 static bool plan_apart(struct extent_rebuild *r, const uint8_t *positions, unsigned count, unsigned shift)
 {
     const struct extent *old = &r->params.extent;
@@ -165,29 +205,18 @@ static bool plan_apart(struct extent_rebuild *r, const uint8_t *positions, unsig
     return true;
 }
 
-static bool plan_recode(struct extent_rebuild *r, const struct cluster_map_shard *group, unsigned group_count)
+static bool plan_recode(struct extent_rebuild *r)
 {
     const struct extent *old = &r->params.extent;
     unsigned k = old->code.matrix == MATRIX_COPIES && old->code.k == 1 && old->class_k == 1 ? 1 : old->class_k;
     unsigned count = k + old->class_m;
-    uint8_t positions[GROUP_DISKS_MAX];
-    unsigned usable = 0;
-    for (unsigned p = 0; p < group_count; p++) {
-        if (group[p].writable) {
-            positions[usable++] = (uint8_t)p;
-        }
-    }
-    if (usable < count) {
+    uint8_t positions[CODE_SHARDS_MAX];
+    if (cluster_map_spread(r->store->map, old, count, positions) != ERRC_OK) {
         return false;
-    }
-    unsigned start = (unsigned)(placement_hash(old->id) % usable);
-    uint8_t turned[GROUP_DISKS_MAX];
-    for (unsigned i = 0; i < usable; i++) {
-        turned[i] = positions[(start + i) % usable];
     }
     bool apart = false;
     for (unsigned shift = 0; shift < count && !apart; shift++) {
-        apart = plan_apart(r, turned, count, shift);
+        apart = plan_apart(r, positions, count, shift);
     }
     r->after.code = geometry_code(old->stored_bytes, k, old->class_m);
     r->after.missing = 0;
@@ -210,20 +239,31 @@ static bool plan_adopt(struct extent_rebuild *r, const struct cluster_map_shard 
     return r->targets != 0;
 }
 
-bool extent_rebuild_possible(struct data_store *store, const struct extent *extent)
+/* False: nothing can be done now. */
+static bool plan_make(struct extent_rebuild *r, const struct cluster_map_shard *group, unsigned group_count)
+{
+    if (extent_rebuild_lost(&r->params.extent)) {
+        return plan_adopt(r, group, group_count);
+    }
+    if (too_small(&r->params.extent) && plan_recode(r)) {
+        return true;
+    }
+    r->recode = false;
+    if (plan_mend(r, group)) {
+        return true;
+    }
+    r->after = r->params.extent;
+    r->targets = 0;
+    return r->after.missing != 0 && plan_missing(r, group, group_count);
+}
+
+bool extent_rebuild_possible(struct data_store *store, const struct extent *extent, uint32_t leaving, uint32_t misplaced)
 {
     struct cluster_map_shard group[GROUP_DISKS_MAX];
     unsigned group_count = cluster_map_group(store->map, extent->group, group);
-    if (group_count == 0) {
-        return true; /* unknown here: trying refreshes the map */
-    }
-    struct extent_rebuild trial = { .params.extent = *extent, .after = *extent };
-    if (extent_rebuild_lost(extent)) {
-        return plan_adopt(&trial, group, group_count);
-    }
-    bool possible = too_small(extent) && plan_recode(&trial, group, group_count);
-    trial = (struct extent_rebuild){ .params.extent = *extent, .after = *extent };
-    return possible || (extent->missing != 0 && plan_missing(&trial, group, group_count));
+    struct extent_rebuild trial = { .store = store, .params = { .extent = *extent, .leaving = leaving, .misplaced = misplaced },
+                                    .after = *extent };
+    return group_count == 0 || plan_make(&trial, group, group_count); /* unknown here: trying refreshes the map */
 }
 
 static void rebuild_plan(struct extent_rebuild *r)
@@ -231,6 +271,7 @@ static void rebuild_plan(struct extent_rebuild *r)
     struct cluster_map_shard group[GROUP_DISKS_MAX];
     struct geometry before;
     r->after = r->params.extent;
+    memcpy(r->before, r->after.position, sizeof(r->before));
     r->map_revision = cluster_map_revision(r->store->map);
     unsigned group_count = cluster_map_group(r->store->map, r->after.group, group);
     if (geometry_init(&before, r->after.stored_bytes, &r->after.code) != ERRC_OK) {
@@ -242,15 +283,7 @@ static void rebuild_plan(struct extent_rebuild *r)
         rebuild_end(r, ERRC_UNAVAILABLE, "its group is unknown here");
         return;
     }
-    bool lost = extent_rebuild_lost(&r->after);
-    bool planned = lost ? plan_adopt(r, group, group_count) : too_small(&r->after) && plan_recode(r, group, group_count);
-    if (!planned && !lost) {
-        r->after = r->params.extent;
-        r->recode = false;
-        r->targets = 0;
-        planned = r->after.missing != 0 && plan_missing(r, group, group_count);
-    }
-    if (!planned || cluster_map_locate(r->store->map, &r->after, r->where) != ERRC_OK) {
+    if (!plan_make(r, group, group_count) || cluster_map_locate(r->store->map, &r->after, r->where) != ERRC_OK) {
         rebuild_end(r, ERRC_UNAVAILABLE, "no disks for the new shards");
         return;
     }
@@ -489,7 +522,7 @@ static void copy_read(struct extent_rebuild *r)
         read_unit_want_range(r->unit, r->next_offset, length < left ? length : left);
     } else {
         for (unsigned i = 0; i < count_of(&r->after); i++) {
-            if ((r->params.extent.missing & r->targets) >> i & 1) {
+            if ((r->targets >> i & 1) != 0) {
                 read_unit_want(r->unit, i, r->next_stripe, run_end(r));
             }
         }
@@ -616,16 +649,25 @@ static bool same_places(const struct extent *a, const struct extent *b)
            a->group == b->group && memcmp(a->position, b->position, count_of(a)) == 0;
 }
 
-/* Was our proposal applied to this record at some time? Only we clear bits of `missing`: while all our targets are marked,
- * either it was not, or they were lost again; then dropping them is right too. */
+/* A shard has another place than before. */
+static bool moved(const struct extent_rebuild *r)
+{
+    return r->recode || memcmp(r->before, r->after.position, count_of(&r->after)) != 0;
+}
+
+/* Was our proposal applied to this record at some time? Only we move shards and clear bits of `missing`: while all our targets
+ * are marked, either it was not, or they were lost again; then dropping them is right too. */
 static bool is_ours(const struct extent_rebuild *r, const struct extent *now)
 {
-    return same_places(now, &r->after) && (r->recode || (now->missing & (r->targets | r->adopted)) != (r->targets | r->adopted));
+    return same_places(now, &r->after) && (moved(r) || (now->missing & (r->targets | r->adopted)) != (r->targets | r->adopted));
 }
 
 static void published(struct extent_rebuild *r)
 {
-    r->result.has_retired = r->recode;
+    for (unsigned i = 0; !r->recode && i < count_of(&r->after); i++) {
+        r->result.moved_shards += r->before[i] != r->after.position[i];
+    }
+    r->result.has_retired = moved(r);
     rebuild_end(r, ERRC_OK, "");
 }
 

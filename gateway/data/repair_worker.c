@@ -1,6 +1,7 @@
 /*
  *   pass:  RETIRED (free first sets, page by page) -> SWEEPS (mark what replaced disks held) -> QUEUE page by page:
- *          for each extent: RECORD (fetched again) -> REBUILD -> next            -> sleep
+ *          for each extent: RECORD (fetched again) -> REBUILD -> next
+ *          -> a run of the WALK (repair_walk.h) -> sleep
  */
 #include "gateway/data/repair_worker.h"
 
@@ -12,6 +13,7 @@
 
 #define IDLE_MS_DEFAULT 2000
 #define IDLE_MS_MAX 60000 /* after passes that could do nothing; a kick looks at once */
+#define IDLE_MS_WALKING 10000 /* at most, while a walk has something left to be tried again */
 #define PAGE_EXTENTS 256
 #define PAGE_ARENA_BYTES (4u << 20)
 #define LOST_TRIED_MAX 64 /* extents with more than m shards marked that one pass looks at: each costs reads of all of them */
@@ -37,6 +39,10 @@ struct repair_worker {
     struct extent_id lost_after;   /* those with more than m marked are tried in turn, over the passes */
     unsigned lost_tried;           /* in this pass */
     struct extent_rebuild *rebuild;
+    struct extent rebuilding;
+    struct repair_walk *walk;
+    bool walking;                  /* a run is under way */
+    bool paused;
     struct free_round round;       /* of first sets */
     uint64_t retired_seqs[RETIRED_PAGE];
     struct free_item retired[RETIRED_PAGE];
@@ -61,6 +67,7 @@ static void worker_free(struct repair_worker *worker)
         meta_op_release(&worker->op);
     }
     arena_done(&worker->arena);
+    repair_walk_free(worker->walk);
     mem_free(worker);
     done(data);
 }
@@ -89,9 +96,18 @@ static void op_begin(struct repair_worker *worker, void (*done)(struct meta_op *
 
 /* ---- the queue ---- */
 
+static void failure_tell(struct repair_worker *worker, const struct extent *extent, const struct extent_rebuild_result *result)
+{
+    bool failed = result->status != ERRC_OK && result->status != ERRC_CONFLICT && result->status != ERRC_CANCELED;
+    if (failed && worker->config.on_failed != NULL) {
+        worker->config.on_failed(worker->config.data, extent, &result->error);
+    }
+}
+
 static void rebuild_done(void *data, const struct extent_rebuild_result *result)
 {
     struct repair_worker *worker = data;
+    failure_tell(worker, &worker->rebuilding, result);
     worker->rebuild = NULL;
     data_lock_take(&worker->lock);
     worker->progress.repaired += result->status == ERRC_OK;
@@ -119,21 +135,53 @@ static void record_done(struct meta_op *op)
         .done = rebuild_done,
         .data = worker,
     };
+    worker->rebuilding = params.extent;
     worker->rebuild = extent_rebuild_start(worker->config.store, &params);
+}
+
+static void moved(void *data, const struct extent *extent, const struct extent_rebuild_result *result)
+{
+    struct repair_worker *worker = data;
+    failure_tell(worker, extent, result);
+    worker->retired_waits |= result->has_retired;
 }
 
 static void pass_end(struct repair_worker *worker)
 {
+    struct repair_walk_counts walk = repair_walk_counts(worker->walk);
     data_lock_take(&worker->lock);
     worker->progress.passes++;
     worker->progress.idle = !worker->useful;
+    worker->progress.walk = walk;
     data_lock_give(&worker->lock);
     if (worker->lost_tried < LOST_TRIED_MAX) { /* all behind the mark were looked at: from the start again */
         worker->lost_after = (struct extent_id){ { 0 } };
     }
     bool rests = !worker->useful && !worker->retired_waits;
     worker->idle_ms = !rests ? worker->config.idle_ms : worker->idle_ms * 2 < IDLE_MS_MAX ? worker->idle_ms * 2 : IDLE_MS_MAX;
+    if (walk.walking && worker->idle_ms > IDLE_MS_WALKING) {
+        worker->idle_ms = IDLE_MS_WALKING;
+    }
     worker_sleep(worker);
+}
+
+static void walk_over(void *data, bool more, bool useful)
+{
+    struct repair_worker *worker = data;
+    worker->walking = false;
+    worker->useful |= useful;
+    worker->kicked |= more;
+    pass_end(worker);
+}
+
+static void walk_begin(struct repair_worker *worker)
+{
+    if (worker->stopping) {
+        pass_end(worker);
+        return;
+    }
+    worker->walking = true;
+    repair_walk_run(worker->walk);
 }
 
 /* Each pass looks at some extents with more than m marks, and goes on behind them the next time. */
@@ -149,13 +197,13 @@ static bool lost_is_due(struct repair_worker *worker, const struct extent *exten
 
 static bool is_due(struct repair_worker *worker, const struct extent *extent)
 {
-    return extent_rebuild_possible(worker->config.store, extent) &&
+    return extent_rebuild_possible(worker->config.store, extent, 0, 0) &&
            (!extent_rebuild_lost(extent) || lost_is_due(worker, extent));
 }
 
 static void page_next(struct repair_worker *worker)
 {
-    if (worker->stopping) {
+    if (worker->stopping || worker->paused) {
         worker_sleep(worker);
         return;
     }
@@ -175,7 +223,7 @@ static void page_next(struct repair_worker *worker)
         op_begin(worker, record_done);
         meta_query(worker->config.store->meta, &worker->op, &query);
     } else if (worker->last_page) {
-        pass_end(worker);
+        walk_begin(worker);
     } else {
         page_ask(worker);
     }
@@ -344,7 +392,7 @@ static void timer_run(struct task *task)
     worker->busy = true;
     worker->retired_pages = 0;
     worker->retired_waits = false;
-    if (worker->config.may != NULL && !worker->config.may(worker->config.may_data)) {
+    if (worker->paused || (worker->config.may != NULL && !worker->config.may(worker->config.may_data))) {
         worker_sleep(worker);
     } else {
         retired_ask(worker);
@@ -361,6 +409,10 @@ struct repair_worker *repair_worker_start(const struct repair_worker_config *con
         worker->config.idle_ms = IDLE_MS_DEFAULT;
     }
     worker->idle_ms = worker->config.idle_ms;
+    const struct repair_walk_config walk = { .store = config->store, .executor = config->executor,
+                                             .bytes_per_second = config->bytes_per_second, .moved = moved,
+                                             .over = walk_over, .data = worker };
+    worker->walk = repair_walk_new(&walk);
     data_lock_init(&worker->lock);
     worker->timer.task.run = timer_run;
     timer_start(config->executor, &worker->timer, 0);
@@ -386,7 +438,28 @@ void repair_worker_stop(struct repair_worker *worker, void (*done)(void *data), 
         worker_free(worker);
     } else if (worker->rebuild != NULL) {
         extent_rebuild_cancel(worker->rebuild);
+    } else if (worker->walking) {
+        repair_walk_cancel(worker->walk);
     }
+}
+
+void repair_worker_pause(struct repair_worker *worker, bool paused)
+{
+    data_lock_take(&worker->lock);
+    worker->progress.paused = paused;
+    data_lock_give(&worker->lock);
+    worker->paused = paused;
+    if (!paused) {
+        repair_worker_kick(worker);
+    } else if (worker->walking) {
+        repair_walk_cancel(worker->walk);
+    }
+}
+
+void repair_worker_balance(struct repair_worker *worker, bool balance)
+{
+    repair_walk_balance(worker->walk, balance);
+    repair_worker_kick(worker);
 }
 
 struct repair_progress repair_worker_progress(struct repair_worker *worker)

@@ -58,7 +58,8 @@ static void repaired(struct fake_meta *meta, const struct meta_extent_repaired *
         result->outcome = META_STALE;
         return;
     }
-    if (extent->code.k != command->after.code.k || extent->code.m != command->after.code.m) {
+    if (extent->code.k != command->after.code.k || extent->code.m != command->after.code.m ||
+        memcmp(extent->position, command->after.position, sizeof(extent->position)) != 0) {
         meta->retired[meta->retired_count++] =
             (struct meta_gc_item){ .seq = 1000 + meta->index, .index = meta->index, .kind = 1, .extent = *extent };
     }
@@ -203,6 +204,21 @@ static void serve_repair(struct fake_meta *meta, struct enc *reply)
     meta_repair_reply_encode(reply, &answer);
 }
 
+/* In the order of their making, which is that of their ids. */
+static void serve_group_extents(struct fake_meta *meta, const struct meta_query *query, struct enc *reply)
+{
+    struct extent found[FAKE_EXTENTS];
+    uint32_t count = 0;
+    for (unsigned i = 0; i < meta->extent_count && count < 2; i++) { /* small pages */
+        const struct extent *e = &meta->extents[i];
+        if (e->group == query->from && memcmp(e->id.bytes, query->extent.bytes, ID_BYTES) > 0) {
+            found[count++] = *e;
+        }
+    }
+    struct meta_repair_reply answer = { count, found };
+    meta_repair_reply_encode(reply, &answer);
+}
+
 static void serve_extents(struct fake_meta *meta, const struct meta_query *query, struct enc *reply)
 {
     struct meta_object_reply answer = { .index = meta->index, .bucket.id = query->bucket_id };
@@ -228,7 +244,7 @@ static enum errc serve_query(struct fake_meta *meta, struct rpc_call *call, stru
         return rc;
     }
     if (query.type == META_QRY_CLUSTER) {
-        struct meta_cluster_reply answer = { .revision = 1, .disk_count = meta->disk_count, .disks = meta->disks,
+        struct meta_cluster_reply answer = { .revision = 1 + meta->map_changes, .disk_count = meta->disk_count, .disks = meta->disks,
                                              .group_count = meta->group_count, .groups = meta->groups };
         meta_cluster_reply_encode(&call->reply, &answer);
     } else if (query.type == META_QRY_EXTENT) {
@@ -246,6 +262,8 @@ static enum errc serve_query(struct fake_meta *meta, struct rpc_call *call, stru
         serve_retired(meta, &query, &call->reply);
     } else if (query.type == META_QRY_REPAIR) {
         serve_repair(meta, &call->reply);
+    } else if (query.type == META_QRY_GROUP_EXTENTS) {
+        serve_group_extents(meta, &query, &call->reply);
     } else if (query.type == META_QRY_EXTENTS) {
         serve_extents(meta, &query, &call->reply);
     } else if (query.type == META_QRY_SESSIONS) {

@@ -23,6 +23,7 @@ struct fake_meta {
     unsigned disk_count, group_count;
     struct meta_disk disks[64];
     struct meta_group groups[16];
+    unsigned map_changes;       /* to be raised with every change of disks and groups */
     struct extent extents[FAKE_EXTENTS];
     unsigned extent_count;
     struct meta_gc_item gc[FAKE_GC];

@@ -33,11 +33,11 @@ def pattern(name, size):
 
 
 class Cluster:
-    def __init__(self, nodes=6, disks=2, gateways=2, life="", voters=1):
+    def __init__(self, nodes=6, disks=2, gateways=2, life="", voters=1, repair_wait=""):
         self.folder = tempfile.mkdtemp(prefix="cairn-cluster-")
         try:
             self.shown = json.loads(self.tool("up", "--json", "--nodes", nodes, "--disks", disks, "--gateways", gateways,
-                                              "--voters", voters, "--certificate-life", life))
+                                              "--voters", voters, "--certificate-life", life, "--repair-wait", repair_wait))
         except BaseException:
             self.close()
             raise
@@ -102,6 +102,32 @@ class Cluster:
             if degraded == 0:
                 return
             true(time.monotonic() < until, f"{degraded} stripes are degraded after {STRENGTH_S} s")
+            time.sleep(0.5)
+
+    def await_log(self, name, text, seconds=30):
+        until = time.monotonic() + seconds
+        while text not in self.log(name):
+            true(time.monotonic() < until, f"'{text}' is not in the log of {name} after {seconds} s")
+            time.sleep(0.2)
+
+    def homes(self):
+        """Name of the process that has it, by disk."""
+        return {disk["id"]: disk["path"].split(os.sep)[-2] for disk in json.loads(self.cli("disk", "list", "--json"))["disks"]}
+
+    def extents(self, prefix):
+        for size in SIZES:
+            yield from json.loads(self.cli("explain", "bucket", f"{prefix}{size}", "--json"))["extents"]
+
+    def await_nothing_on(self, names, prefix):
+        """All shards of these objects are whole, and none is on a disk of these nodes."""
+        until = time.monotonic() + STRENGTH_S
+        while True:
+            homes = self.homes()
+            shards = [shard for extent in self.extents(prefix) for shard in extent["shards"]]
+            wrong = [shard for shard in shards if homes.get(shard["disk"], "gone") in names or shard["state"] != "ok"]
+            if not wrong:
+                return
+            true(time.monotonic() < until, f"after {STRENGTH_S} s there are {len(wrong)} of {len(shards)} shards to move: {wrong[:3]}")
             time.sleep(0.5)
 
     def await_disks(self, count):
@@ -244,7 +270,7 @@ def losses(cluster):
     fill(cluster, "b", gateway=1)
     check(cluster, "b")
     # In full strength, on the disks of the other four nodes, none of which holds more than two shards of an extent.
-    homes = {disk["id"]: disk["path"].split(os.sep)[-2] for disk in json.loads(cluster.cli("disk", "list", "--json"))["disks"]}
+    homes = cluster.homes()
     for size in SIZES:
         for extent in json.loads(cluster.cli("explain", "bucket", f"b{size}", "--json"))["extents"]:
             at = [homes[shard["disk"]] for shard in extent["shards"]]
@@ -449,6 +475,61 @@ def joins_anew(cluster):
     check(cluster, "b")
 
 
+def lost_disks_are_rebuilt(_world):
+    with_cluster(disks_are_lost, nodes=6, disks=2, gateways=1, repair_wait="6s")
+
+
+def disks_are_lost(cluster):
+    fill(cluster, "a")
+    equal(cluster.status()["degraded_stripes"], 0, "degraded at first")
+    disks = json.loads(cluster.cli("disk", "list", "--json"))["disks"]
+    # An empty disk at a known node takes the places of the one that was there, at once.
+    node = cluster.process("node1")
+    cluster.tool("kill", "node1")
+    for name in os.listdir(node["dirs"][0]):
+        path = os.path.join(node["dirs"][0], name)
+        shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)
+    cluster.tool("start", "node1")
+    cluster.await_log("voter1", "disk_taken_over")
+    cluster.await_whole()
+    now = json.loads(cluster.cli("disk", "list", "--json"))["disks"]
+    equal(len(now), len(disks), "disks")
+    equal(len({disk["id"] for disk in now} - {disk["id"] for disk in disks}), 1, "new disks")
+    equal(cluster.log("voter1").count("repair_failed"), 0, "failed repairs")
+    check(cluster, "a")
+    # A silent node: its shards are made again on the others after the wait, on disks of other nodes.
+    cluster.tool("kill", "node2")
+    time.sleep(3)
+    equal(cluster.log("voter1").count("disk_given_up"), 0, "disks given up before the wait is over")
+    cluster.await_log("voter1", "disk_given_up")
+    cluster.await_nothing_on({"node2"}, "a")
+    cluster.await_whole()
+    fill(cluster, "b")
+    for extent in list(cluster.extents("a")) + list(cluster.extents("b")):
+        at = [cluster.homes()[shard["disk"]] for shard in extent["shards"]]
+        true(max(at.count(name) for name in at) <= 2, f"more shards on a node than parity: {at}")
+    # And back: its disks take part again, with nothing lost.
+    cluster.tool("start", "node2")
+    cluster.await_log("voter1", "disk_back")
+    cluster.await_disks(12)
+    cluster.await_whole()
+    check(cluster, "a")
+    check(cluster, "b")
+    # Half of the nodes are silent: that is no loss of disks.
+    for name in ("node3", "node4", "node5"):
+        cluster.tool("kill", name)
+    cluster.await_log("voter1", "repair_held")
+    given_up = cluster.log("voter1").count("disk_given_up")
+    time.sleep(3)
+    equal(cluster.log("voter1").count("disk_given_up"), given_up, "disks given up while half of the nodes are silent")
+    for name in ("node3", "node4", "node5"):
+        cluster.tool("start", name)
+    cluster.await_disks(12)
+    cluster.await_whole()
+    check(cluster, "a")
+    check(cluster, "b")
+
+
 def before_ages(cluster, before):
     """The nodes as they were, with the ages of now."""
     now = {n["id"]: n["heartbeat_age_seconds"] for n in json.loads(cluster.cli("node", "list", "--json"))["nodes"]}
@@ -497,7 +578,8 @@ def a_cluster_is_made_once(_world):
 
 
 CASES = {case.__name__: case for case in (a_cluster_is_made_once, who_may_join, a_gateway_joins_by_its_file,
-                                             a_node_joins_anew_with_its_disks, certificates_are_renewed_under_traffic,
+                                             a_node_joins_anew_with_its_disks, lost_disks_are_rebuilt,
+                                             certificates_are_renewed_under_traffic,
                                              nodes_gateways_and_the_voter_are_lost)}
 
 if __name__ == "__main__":

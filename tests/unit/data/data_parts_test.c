@@ -431,11 +431,13 @@ static void nodes_that_drain_take_nothing_and_give_up_their_shards(void **state)
     /* A plan has made position 11, of the same zone, primary in place of 4. */
     struct extent extent = { .id = id_of(5), .group = 3, .code = { MATRIX_CAUCHY, 4, 2, 64 }, .class_k = 4, .class_m = 2,
                              .position = { 0, 2, 4, 6, 8, 10 } };
-    assert_int_equal(cluster_map_misplaced(world.map, &extent), 0);
+    struct cluster_map_stand stand = cluster_map_stand(world.map, &extent);
+    assert_true(stand.misplaced == 0 && stand.lost == 0 && stand.leaving == 1u << 2);
     six->groups[0].primary = 0xd45;
     six->reply.revision++;
     cluster_map_install(world.map, &six->reply);
-    assert_int_equal(cluster_map_misplaced(world.map, &extent), 1u << 2);
+    stand = cluster_map_stand(world.map, &extent);
+    assert_true(stand.misplaced == 1u << 2 && stand.lost == 0 && stand.leaving == 1u << 2);
     assert_int_equal(cluster_map_locate(world.map, &extent, where), ERRC_OK);
     assert_true(where[2].readable); /* a copy can be taken from it */
     assert_int_equal(cluster_map_mend(world.map, &extent, 1u << 2, &moved, positions), ERRC_OK);
