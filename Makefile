@@ -8,7 +8,7 @@ SECONDS ?= 3600
 MINUTES ?= 10
 TARGET ?= all
 
-.PHONY: help install build serve cluster test unit check asan tsan fuzz clients clients-cluster differential timing durability soak chaos bench deb clean
+.PHONY: help install build serve cluster test unit check asan tsan fuzz clients clients-cluster differential timing durability soak chaos planted bench deb clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -66,6 +66,9 @@ soak: build ## the long run of the same: ROUNDS=200 kills
 
 chaos: build ## a cluster under load while it is broken on purpose: SECONDS=3600, one hour
 	@tests/chaos/run_chaos.py --seconds $(SECONDS)
+
+planted: ## which defects, put in on purpose, the simulated cluster finds
+	@tests/sim/run_planted.sh
 
 bench: build ## measure, and write docs/PERFORMANCE.md
 	@tools/bench/run_bench.py

@@ -10,6 +10,7 @@
  * A key has rows in NONCURRENT only while it has one in CURRENT, whose seq is the greatest.
  */
 #include "common/base/assert.h"
+#include "common/base/plant.h"
 #include "metadata/machine_state.h"
 
 enum errc stack_load(struct apply *a, struct slice key, struct stack *ret_stack)
@@ -282,7 +283,7 @@ static bool match(const struct meta_conditions *conditions, const struct meta_ro
 void stack_check(struct apply *a, const struct stack *stack, const struct meta_conditions *conditions)
 {
     const struct meta_row *row = &stack->current.row;
-    bool object = stack->exists && !row->delete_marker;
+    bool object = stack->exists && !row->delete_marker && !PLANT(PLANT_CONDITION_IGNORED);
     if (conditions->if_match.len > 0 || conditions->has_size || conditions->has_mtime) {
         if (!object) {
             apply_outcome(a, META_NO_KEY);

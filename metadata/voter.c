@@ -4,6 +4,7 @@
 #include "common/base/assert.h"
 #include "common/base/list.h"
 #include "common/base/mem.h"
+#include "common/base/plant.h"
 #include "common/rpc/rpc_schema.h"
 #include "metadata/voter_state.h"
 
@@ -51,7 +52,7 @@ static void on_propose(struct task *task)
 static bool lease_holds(struct voter *voter)
 {
     uint64_t until_ns = atomic_load(&voter->lease_until_ns);
-    return until_ns == UINT64_MAX || env_now_ns(voter->env) < until_ns;
+    return PLANT(PLANT_STALE_LEADER_READS) || until_ns == UINT64_MAX || env_now_ns(voter->env) < until_ns;
 }
 
 /* While the lease holds nobody else leads, so what this voter has applied is the newest state there is. It must hold when

@@ -7,6 +7,7 @@
 #include "common/base/assert.h"
 #include "common/base/list.h"
 #include "common/base/mem.h"
+#include "common/base/plant.h"
 #include "metadata/voter_state.h"
 
 #define NS_PER_MS 1000000u
@@ -114,7 +115,7 @@ static void next_apply(struct voter *voter)
 
 static bool can_apply(const struct voter *voter)
 {
-    return !voter->dead && voter->store != NULL && voter->applied_index < voter->commit_index &&
+    return !voter->dead && voter->store != NULL && (voter->applied_index < voter->commit_index || PLANT(PLANT_ACK_BEFORE_COMMIT)) &&
            voter->applied_index < voter->durable_index;
 }
 

@@ -6,6 +6,7 @@
 
 #include "common/base/assert.h"
 #include "common/base/mem.h"
+#include "common/base/plant.h"
 #include "common/rpc/rpc_schema.h"
 #include "gateway/data/shard_call.h"
 
@@ -300,7 +301,7 @@ static void sessions_done(struct meta_op *op)
     for (uint32_t i = 0; i < op->sessions.count && sweep->session_count < SESSIONS_MAX; i++) {
         const struct meta_session *s = &op->sessions.sessions[i];
         bool leftover = s->open && s->id < own && node_id_equal(s->node, sweep->config.node);
-        if ((!s->open || leftover) && !already_done(sweep, s->id)) {
+        if ((!s->open || leftover || PLANT(PLANT_PURGE_ON_ABSENCE)) && !already_done(sweep, s->id)) {
             sweep->sessions[sweep->session_count++] = (struct swept_session){ s->id, s->open, true };
         }
     }

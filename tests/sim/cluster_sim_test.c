@@ -24,7 +24,7 @@
 #include <stdlib.h>
 
 #define SEEDS_DEFAULT 60
-#define OPERATIONS 40
+#define OPERATIONS 120
 #define QUIET_MS 180000   /* bound of the rest after healing, virtual */
 #define HEALED_MS 20000   /* after healing, until operations must succeed: elections, sessions, disks that failed calls */
 #define REST_MS 5000      /* between looks whether all is quiet */
@@ -128,8 +128,9 @@ static void a_cluster_keeps_what_it_acknowledged(void **state)
     print_message("%" PRIu64 " seeds: %" PRIu64 " operations ok, %" PRIu64 " refused, %" PRIu64 " of unknown outcome, %" PRIu64
                   " unreadable for a while\n", count, totals.ok, totals.refused, totals.unknown, totals.unreadable);
     print_message("power cuts of nodes %" PRIu64 ", of voters %" PRIu64 ", partitions %" PRIu64 ", disconnects %" PRIu64
-                  ", slow links %" PRIu64 "\n", totals.faults[FAULT_NODE_CRASH], totals.faults[FAULT_VOTER_CRASH],
-                  totals.faults[FAULT_PARTITION], totals.faults[FAULT_DISCONNECT], totals.faults[FAULT_SLOW]);
+                  ", slow links %" PRIu64 ", flipped bits %" PRIu64 "\n", totals.faults[FAULT_NODE_CRASH], totals.faults[FAULT_VOTER_CRASH],
+                  totals.faults[FAULT_PARTITION], totals.faults[FAULT_DISCONNECT], totals.faults[FAULT_SLOW],
+                  totals.faults[FAULT_FLIP]);
     assert_true(totals.ok > count * OPERATIONS / 2);
 }
 

@@ -16,6 +16,20 @@ static unsigned host_count(const struct cluster_sim *c)
     return CLUSTER_VOTERS + c->node_count + 1 + c->gateway_count;
 }
 
+/* ---- disks ---- */
+
+#define FLIPPED_NODE 0
+
+static bool flips(const struct cluster_faults *f)
+{
+    return (f->enabled >> FAULT_FLIP & 1) != 0;
+}
+
+static bool flip(struct cluster_faults *f)
+{
+    return env_sim_machine_flip(f->cluster->nodes[FLIPPED_NODE]->process.env, "/d/segments");
+}
+
 /* ---- power cuts ---- */
 
 static unsigned nodes_away(const struct cluster_sim *c)
@@ -40,7 +54,8 @@ static bool node_crash(struct cluster_faults *f)
 {
     struct cluster_sim *c = f->cluster;
     unsigned node = below(f, c->node_count);
-    bool may = nodes_away(c) < NODES_AWAY_MAX && c->nodes[node] != NULL && c->nodes[node]->online;
+    unsigned most = flips(f) ? NODES_AWAY_MAX - 1 : NODES_AWAY_MAX;
+    bool may = nodes_away(c) < most && (node != FLIPPED_NODE || !flips(f)) && c->nodes[node] != NULL && c->nodes[node]->online;
     if (may) {
         cluster_sim_node_crash(c, node);
     }
@@ -167,7 +182,8 @@ void cluster_faults_open(struct cluster_faults *f, struct cluster_sim *cluster, 
 
 static void fault_begin(struct cluster_faults *f)
 {
-    static bool (*const begin[FAULT_KINDS])(struct cluster_faults *f) = { node_crash, voter_crash, partition, disconnect, slow };
+    static bool (*const begin[FAULT_KINDS])(struct cluster_faults *f) = { node_crash, voter_crash, partition, disconnect, slow,
+                                                                              flip };
     unsigned kind = below(f, FAULT_KINDS);
     if ((f->enabled >> kind & 1) != 0 && begin[kind](f)) {
         f->counts[kind]++;

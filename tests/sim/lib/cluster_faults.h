@@ -3,7 +3,8 @@
  * nodes and one voter are away at once, so any loss is a bug.
  *
  * Each seed enables some of the kinds (swarm testing). Kinds: power cut of a node or a voter with a restart later;
- * partitions (one process cut off, halves, the leader, a ring, one direction); connections cut; slow links.
+ * partitions (one process cut off, halves, the leader, a ring, one direction); connections cut; slow links;
+ * bits flipped on one disk (whose node then counts as one of the two, and does not crash).
  */
 #ifndef TESTS_SIM_LIB_CLUSTER_FAULTS_H
 #define TESTS_SIM_LIB_CLUSTER_FAULTS_H
@@ -16,6 +17,7 @@ enum cluster_fault {
     FAULT_PARTITION,
     FAULT_DISCONNECT,
     FAULT_SLOW,
+    FAULT_FLIP,
     FAULT_KINDS,
 };
 

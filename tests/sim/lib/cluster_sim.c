@@ -121,6 +121,20 @@ static void on_beat(struct task *task)
 
 /* ---- crashes ---- */
 
+static void on_corrupt(void *data, struct disk_id disk, struct extent_id extent, uint8_t index)
+{
+    struct cluster_sim *c = data;
+    suspect_queue_report(c->worker->suspects, extent, index, disk);
+}
+
+static struct node_sim *node_begin(struct cluster_sim *c, unsigned node, struct env *env)
+{
+    struct node_sim *n = node_sim_open(c->net, cluster_sim_node_host(c, node), env);
+    n->on_corrupt = on_corrupt;
+    n->data = c;
+    return n;
+}
+
 static void ghosts_reap(struct cluster_sim *c)
 {
     struct list *next;
@@ -154,7 +168,7 @@ void cluster_sim_node_crash(struct cluster_sim *c, unsigned node)
 
 void cluster_sim_node_start(struct cluster_sim *c, unsigned node)
 {
-    c->nodes[node] = node_sim_open(c->net, cluster_sim_node_host(c, node), c->node_disks[node]);
+    c->nodes[node] = node_begin(c, node, c->node_disks[node]);
     c->node_disks[node] = NULL;
 }
 
@@ -280,7 +294,7 @@ void cluster_sim_open(struct cluster_sim *c, uint64_t seed, unsigned nodes, unsi
     for (unsigned i = 0; i < nodes; i++) {
         struct env *env = env_sim_machine_add(c->sim, DISK_BYTES);
         node_sim_format(env, cluster_sim_node_host(c, i));
-        c->nodes[i] = node_sim_open(c->net, cluster_sim_node_host(c, i), env);
+        c->nodes[i] = node_begin(c, i, env);
     }
     c->worker = data_begin(c, CLUSTER_VOTERS + nodes, true);
     map_fill(c);

@@ -6,6 +6,7 @@
 #include "tests/sim/lib/disk_sim.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 #define TASK_NS_MAX 50000      /* a task takes up to this long, virtually */
 #define NAME_MAX_BYTES 16
@@ -553,6 +554,32 @@ void env_sim_machine_free(struct env *env)
     }
     disk_sim_free(machine->disk);
     mem_free(machine);
+}
+
+struct pick {
+    struct env_sim *sim;
+    unsigned seen;
+    char name[64];
+};
+
+static void pick_one(void *data, const char *name)
+{
+    struct pick *pick = data;
+    if (env_sim_random(pick->sim) % ++pick->seen == 0) {
+        (void)snprintf(pick->name, sizeof(pick->name), "%s", name);
+    }
+}
+
+bool env_sim_machine_flip(struct env *env, const char *folder)
+{
+    struct pick pick = { .sim = sim_of(env) };
+    if (env->vt->list(env, folder, pick_one, &pick, NULL) != ERRC_OK || pick.seen == 0) {
+        return false;
+    }
+    char *path = mem_format("%s/%s", folder, pick.name);
+    struct sim_node *node = disk_sim_find(machine_of(env)->disk, path);
+    mem_free(path);
+    return node != NULL && disk_sim_flip(node, pick.sim);
 }
 
 void env_sim_machine_wall(struct env *env, int64_t offset_ms)

@@ -42,6 +42,8 @@ struct env *env_sim_machine_add(struct env_sim *sim, uint64_t disk_bytes);
  * it is freed. */
 struct env *env_sim_machine_crash(struct env *env);
 void env_sim_machine_free(struct env *env); /* its executors are gone */
+/* Flips a bit of some file in the folder; false: no bytes there. */
+bool env_sim_machine_flip(struct env *env, const char *folder);
 void env_sim_machine_wall(struct env *env, int64_t offset_ms);
 /* All executors and added machines must be gone. */
 void env_sim_destroy(struct env_sim *sim);

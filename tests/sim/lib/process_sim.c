@@ -185,5 +185,6 @@ struct node_sim *node_sim_open(struct net_sim *net, unsigned host, struct env *e
 
 void node_sim_close(struct node_sim *n)
 {
+    n->on_corrupt = NULL;
     node_close(n->node, on_closed, &n->process);
 }
