@@ -322,6 +322,14 @@ static void lead_lost(struct voter *voter)
     voter->yields = voter->closing; /* handed over: it may be named again */
 }
 
+/* A voter that is alone leads always. */
+static void lead_event(struct voter *voter, const char *event)
+{
+    if (voter->peers != NULL) {
+        voter_event(voter, event, "", "");
+    }
+}
+
 static void lead_follow(struct voter *voter, const struct raft_core_update *update)
 {
     bool anew = update->leader && (!voter->leading || voter->term != update->term);
@@ -332,7 +340,7 @@ static void lead_follow(struct voter *voter, const struct raft_core_update *upda
     if (lost) {
         atomic_store(&voter->lease_until_ns, 0);
         lead_lost(voter);
-        voter_event(voter, "metadata_lead_lost", "", "");
+        lead_event(voter, "metadata_lead_lost");
     }
     if (anew) {
         voter->ready_index = voter->window.next - 1; /* its barrier, or what was committed already */
@@ -340,7 +348,7 @@ static void lead_follow(struct voter *voter, const struct raft_core_update *upda
             voter->others[i].acked_ns = 0;
         }
         voter_leases_begin(&voter->leases);
-        voter_event(voter, "metadata_lead_taken", "", "");
+        lead_event(voter, "metadata_lead_taken");
     }
 }
 
