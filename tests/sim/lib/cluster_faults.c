@@ -73,6 +73,23 @@ static bool voter_crash(struct cluster_faults *f)
     return may;
 }
 
+/* No budget here: whatever was acknowledged is on stable storage. */
+static bool blackout(struct cluster_faults *f)
+{
+    struct cluster_sim *c = f->cluster;
+    for (unsigned i = 0; i < c->node_count; i++) {
+        if (c->nodes[i] != NULL && c->nodes[i]->online && (i != FLIPPED_NODE || !flips(f))) {
+            cluster_sim_node_crash(c, i);
+        }
+    }
+    for (unsigned i = 0; i < CLUSTER_VOTERS; i++) {
+        if (c->voters[i] != NULL) {
+            cluster_sim_voter_crash(c, i);
+        }
+    }
+    return true;
+}
+
 static void restart_some(struct cluster_faults *f, bool all)
 {
     struct cluster_sim *c = f->cluster;
@@ -183,7 +200,7 @@ void cluster_faults_open(struct cluster_faults *f, struct cluster_sim *cluster, 
 static void fault_begin(struct cluster_faults *f)
 {
     static bool (*const begin[FAULT_KINDS])(struct cluster_faults *f) = { node_crash, voter_crash, partition, disconnect, slow,
-                                                                              flip };
+                                                                              flip, blackout };
     unsigned kind = below(f, FAULT_KINDS);
     if ((f->enabled >> kind & 1) != 0 && begin[kind](f)) {
         f->counts[kind]++;

@@ -4,7 +4,8 @@
  *
  * Each seed enables some of the kinds (swarm testing). Kinds: power cut of a node or a voter with a restart later;
  * partitions (one process cut off, halves, the leader, a ring, one direction); connections cut; slow links;
- * bits flipped on one disk (whose node then counts as one of the two, and does not crash).
+ * bits flipped on one disk (whose node then counts as one of the two, and does not crash); a power cut
+ * of all processes with disks at once, after which what was acknowledged must still be there.
  */
 #ifndef TESTS_SIM_LIB_CLUSTER_FAULTS_H
 #define TESTS_SIM_LIB_CLUSTER_FAULTS_H
@@ -18,6 +19,7 @@ enum cluster_fault {
     FAULT_DISCONNECT,
     FAULT_SLOW,
     FAULT_FLIP,
+    FAULT_BLACKOUT,
     FAULT_KINDS,
 };
 

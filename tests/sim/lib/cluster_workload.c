@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define ARENA_BYTES (128u << 10)
+#define READ_PAUSE_MS 4000 /* a slow reader: what it is about to fetch must not be freed */
 
 static uint64_t chance(const struct workload *w)
 {
@@ -218,6 +219,21 @@ static void read_pull(void *data)
     }
 }
 
+static void read_fetch(struct task *task)
+{
+    struct workload_client *c = container_of(container_of(task, struct timer, task), struct workload_client, pause);
+    struct meta_op *op = &c->op;
+    const struct meta_object_reply *reply = &op->object;
+    const struct object_reader_params params = {
+        .executor = c->gateway->process.home, .length = c->length, .index = reply->index,
+        .extent_count = reply->extent_count, .extents = reply->extents, .extents_until = reply->extents_until,
+        .on_ready = read_pull, .data = c,
+    };
+    c->reader = object_reader_open(&c->gateway->store, &params);
+    meta_op_release(op);
+    read_pull(c);
+}
+
 static void on_found(struct meta_op *op)
 {
     struct workload_client *c = op->data;
@@ -246,14 +262,8 @@ static void on_found(struct meta_op *op)
         read_end(c, ERRC_OK, "");
         return;
     }
-    const struct object_reader_params params = {
-        .executor = c->gateway->process.home, .length = c->length, .index = reply->index,
-        .extent_count = reply->extent_count, .extents = reply->extents, .extents_until = reply->extents_until,
-        .on_ready = read_pull, .data = c,
-    };
-    c->reader = object_reader_open(&c->gateway->store, &params);
-    meta_op_release(op);
-    read_pull(c);
+    c->pause.task.run = read_fetch;
+    timer_start(c->gateway->process.home, &c->pause, chance(c->workload) % 4 == 0 ? chance(c->workload) % READ_PAUSE_MS : 0);
 }
 
 static void read_begin(struct task *task)

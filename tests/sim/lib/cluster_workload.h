@@ -32,6 +32,7 @@ struct workload_client {
     struct arena arena;
     char name[16], etag[24];
     struct task task;
+    struct timer pause;           /* between the answer of the metadata and the first byte asked for */
 };
 
 struct workload {
