@@ -45,6 +45,7 @@ static const struct admin_route routes[] = {
     { "GET", "/admin/v1/explain", admin_explain, BY_LEADER },
     { "POST", "/admin/v1/disks/replace", admin_disk_replace, BY_LEADER },
     { "GET", "/admin/v1/nodes", admin_nodes, BY_LEADER },
+    { "POST", "/admin/v1/nodes/state", admin_node_state, BY_LEADER },
     { "POST", "/admin/v1/tokens", admin_token_create, BY_LEADER },
     { "GET", "/admin/v1/metadata", admin_metadata, BY_VOTER },
     { "POST", "/admin/v1/metadata/promote", admin_metadata_promote, BY_LEADER },

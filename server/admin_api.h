@@ -41,6 +41,7 @@ unsigned admin_fsck_begin(const struct admin_query *query, json_t **ret_json, st
 unsigned admin_fsck_show(const struct admin_query *query, json_t **ret_json, struct error *e);
 /* admin_cluster.c; of clusters only */
 unsigned admin_nodes(const struct admin_query *query, json_t **ret_json, struct error *e);
+unsigned admin_node_state(const struct admin_query *query, json_t **ret_json, struct error *e); /* admin_node.c */
 unsigned admin_metadata(const struct admin_query *query, json_t **ret_json, struct error *e);
 unsigned admin_metadata_promote(const struct admin_query *query, json_t **ret_json, struct error *e);
 unsigned admin_metadata_remove(const struct admin_query *query, json_t **ret_json, struct error *e);

@@ -1,5 +1,6 @@
 #include "tools/admin_format.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -190,6 +191,18 @@ void format_members(const json_t *json)
         (void)printf("%-16s  %-9s  %-6s  %10s  %-21s  %s\n", text_of(member, "name"), text_of(member, "role"),
                      json_is_true(json_object_get(member, "leads")) ? "leads" : "", amount, text_of(member, "address"),
                      text_of(member, "node"));
+    }
+}
+
+void format_node_state(const json_t *json)
+{
+    char amount[AMOUNT_BYTES];
+    bool dry_run = json_is_true(json_object_get(json, "dry_run"));
+    json_int_t moves = json_integer_value(json_object_get(json, "shards_to_move"));
+    (void)printf("Node %s %s %s.\n", text_of(json, "node"), dry_run ? "would be" : "is", text_of(json, "state"));
+    if (moves > 0) {
+        (void)printf("%lld shards, %s, %s other nodes. 'cairn node remove' is possible when none is left.\n", (long long)moves,
+                     bytes_text(number_of(json, "bytes_to_move"), amount), dry_run ? "would move to" : "move to");
     }
 }
 

@@ -10,6 +10,7 @@ void format_disks(const json_t *json);
 void format_replaced(const json_t *json);
 void format_explain(const json_t *json);
 void format_members(const json_t *json);
+void format_node_state(const json_t *json);
 void format_member(const json_t *json);
 void format_token(const json_t *json);
 void format_nodes(const json_t *json);

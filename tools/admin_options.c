@@ -147,6 +147,10 @@ enum errc admin_options_parse(int argc, char **argv, struct admin_options *ret_o
             options.json = true;
             continue;
         }
+        if (strcmp(text, "--dry-run") == 0 && strcmp(argv[0], "node") == 0) { /* no other verb knows it yet */
+            options.dry_run = true;
+            continue;
+        }
         if (strcmp(text, "--help") == 0 || strcmp(text, "-h") == 0) {
             options.help = true;
             continue;

@@ -21,6 +21,7 @@ struct admin_options {
     char secret_key[ADMIN_TEXT_BYTES];
     bool json;
     bool help;
+    bool dry_run;                       /* --dry-run, `node` only */
     const char *for_disk;               /* --for, `disk replace` only */
     const char *version_id;             /* --version-id, `explain` only */
     const char *ca_file;                /* --ca, for https */

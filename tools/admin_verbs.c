@@ -153,6 +153,30 @@ int admin_token_run(int argc, char **argv)
     return status;
 }
 
+/* The state that a verb puts a node into; NULL: no such verb. */
+static const char *node_state_of(const char *verb)
+{
+    static const char *const verbs[][2] = { { "drain", "draining" }, { "maintenance", "maintenance" }, { "in", "in" },
+                                            { "remove", "removed" } };
+    for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
+        if (strcmp(verbs[i][0], verb) == 0) {
+            return verbs[i][1];
+        }
+    }
+    return NULL;
+}
+
+static int node_change(const struct admin_options *options, const char *state)
+{
+    json_t *body = json_pack("{s:s,s:s,s:b}", "node", options->arguments[1], "state", state, "dry_run", options->dry_run);
+    char *text = body != NULL ? json_dumps(body, JSON_COMPACT) : NULL;
+    json_decref(body);
+    int status = text != NULL ? admin_request_print(options, "POST", "/admin/v1/nodes/state", text, format_node_state)
+                              : admin_usage_fail("the name is not valid UTF-8");
+    free(text);
+    return status;
+}
+
 int admin_node_run(int argc, char **argv)
 {
     struct admin_options options;
@@ -162,14 +186,24 @@ int admin_node_run(int argc, char **argv)
     }
     if (options.help) {
         (void)printf("Usage: cairn node list [OPTION]...\n"
-                     "List the processes of the cluster: role, address, failure domains, when last heard of.\n%s",
+                     "   or: cairn node drain|maintenance|in|remove NAME|ID [--dry-run] [OPTION]...\n"
+                     "List the processes of the cluster: role, address, failure domains, when last heard of.\n"
+                     "drain        take no new shards, and move those that a storage node has to others\n"
+                     "maintenance  do not rebuild what it has while it is away\n"
+                     "in           end either\n"
+                     "remove       take out for good a node that is stopped and on which no shard stands\n"
+                     "With --dry-run nothing is changed: it says what would be moved, or why it is refused.\n%s",
                      admin_common_help);
         return 0;
     }
-    if (options.argument_count != 1 || strcmp(options.arguments[0], "list") != 0) {
-        return admin_usage_fail("usage: cairn node list");
+    const char *verb = options.argument_count > 0 ? options.arguments[0] : "";
+    if (strcmp(verb, "list") == 0 && options.argument_count == 1) {
+        return admin_request_print(&options, "GET", "/admin/v1/nodes", NULL, format_nodes);
     }
-    return admin_request_print(&options, "GET", "/admin/v1/nodes", NULL, format_nodes);
+    if (node_state_of(verb) != NULL && options.argument_count == 2) {
+        return node_change(&options, node_state_of(verb));
+    }
+    return admin_usage_fail("usage: cairn node list | drain NAME | maintenance NAME | in NAME | remove NAME");
 }
 
 static int metadata_change(const struct admin_options *options, const char *verb)

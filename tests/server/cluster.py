@@ -475,6 +475,34 @@ def joins_anew(cluster):
     check(cluster, "b")
 
 
+def a_node_is_drained_and_removed(_world):
+    with_cluster(drained, nodes=7, disks=1, gateways=1, voters=3)
+
+
+def drained(cluster):
+    fill(cluster, "a")
+    cluster.await_whole()
+    has(cluster.cli("node", "remove", "node7", status=1), "drain", "removing a node that holds shards")
+    has(cluster.cli("node", "drain", "nobody", status=1), "no storage node", "draining nobody")
+    dry = json.loads(cluster.cli("node", "drain", "node7", "--dry-run", "--json"))
+    true(dry["dry_run"] and dry["shards_to_move"] > 0 and dry["bytes_to_move"] > 0, f"what draining would move: {dry}")
+    states = {n["name"]: n["state"] for n in json.loads(cluster.cli("node", "list", "--json"))["nodes"]}
+    equal(states["node7"], "in", "state after a dry run")
+    cluster.cli("node", "drain", "node7")
+    fill(cluster, "b")
+    cluster.await_nothing_on({"node7"}, "a")
+    cluster.await_nothing_on({"node7"}, "b")
+    cluster.await_whole()
+    has(cluster.cli("node", "remove", "node7", status=1), "running", "removing a node that runs")
+    cluster.tool("stop", "node7")
+    time.sleep(5)  # until it counts as silent
+    cluster.cli("node", "remove", "node7")
+    check(cluster, "a")
+    check(cluster, "b")
+    cluster.await_whole()
+    equal(json.loads(cluster.cli("fsck", "--json"))["clean"], True, "fsck")
+
+
 def lost_disks_are_rebuilt(_world):
     with_cluster(disks_are_lost, nodes=6, disks=2, gateways=1, repair_wait="6s")
 
@@ -578,7 +606,7 @@ def a_cluster_is_made_once(_world):
 
 
 CASES = {case.__name__: case for case in (a_cluster_is_made_once, who_may_join, a_gateway_joins_by_its_file,
-                                             a_node_joins_anew_with_its_disks, lost_disks_are_rebuilt,
+                                             a_node_joins_anew_with_its_disks, lost_disks_are_rebuilt, a_node_is_drained_and_removed,
                                              certificates_are_renewed_under_traffic,
                                              nodes_gateways_and_the_voter_are_lost)}
 

@@ -1,0 +1,203 @@
+/*
+ * Admin verbs that change what a storage node of the cluster is for: drain, maintenance, in, remove.
+ *
+ * The state stands in the map, so that it outlives this voter. Placement takes no disk of a node that drains, and the walk of
+ * repair (gateway/data/repair_walk.h) copies its shards to others; how many are left is counted from the records.
+ */
+#include "common/base/mem.h"
+#include "server/admin_api.h"
+#include "server/admin_strength.h"
+#include "server/cluster.h"
+#include "server/cluster_watch.h"
+
+#include <string.h>
+
+#define MAP_ARENA_BYTES (4u << 20)
+
+/* What stands on the disks of one node. */
+struct held {
+    const struct meta_cluster_reply *map;
+    struct node_id node;
+    uint64_t extents, shards, bytes;
+    uint64_t unsafe; /* extents that have no more than k shards in service without it */
+};
+
+static bool is_of(const struct held *held, struct disk_id id)
+{
+    for (uint32_t i = 0; i < held->map->disk_count; i++) {
+        if (disk_id_equal(held->map->disks[i].id, id)) {
+            return node_id_equal(held->map->disks[i].node, held->node);
+        }
+    }
+    return false;
+}
+
+static void on_extent(void *data, const struct meta_group *group, uint64_t up, const struct extent *extent)
+{
+    struct held *held = data;
+    unsigned here = 0;
+    unsigned others = 0;
+    for (unsigned i = 0; i < (unsigned)extent->code.k + extent->code.m; i++) {
+        unsigned at = extent->position[i];
+        bool missing = (extent->missing >> i & 1) != 0 || at >= group->disk_count;
+        bool own = !missing && is_of(held, group->disks[at]);
+        here += own ? 1 : 0;
+        others += !own && !missing && (up >> at & 1) != 0 ? 1 : 0;
+    }
+    held->extents += here > 0;
+    held->shards += here;
+    held->bytes += here * ((extent->stored_bytes + extent->code.k - 1) / extent->code.k);
+    held->unsafe += here > 0 && others < extent->code.k;
+}
+
+static enum errc held_count(struct server *server, struct held *held, struct error *e)
+{
+    enum errc rc = ERRC_OK;
+    for (uint32_t i = 0; rc == ERRC_OK && i < held->map->group_count; i++) {
+        const struct meta_group *group = &held->map->groups[i];
+        bool concerned = false;
+        for (unsigned p = 0; p < group->disk_count; p++) {
+            concerned = concerned || is_of(held, group->disks[p]);
+        }
+        rc = concerned ? strength_walk(server, group, on_extent, held, e) : ERRC_OK;
+    }
+    return rc;
+}
+
+/* The one storage node of that name or beginning of an id; NULL: none, or several. */
+static const struct meta_node *node_named(const struct meta_cluster_reply *map, const char *text, unsigned *ret_count)
+{
+    const struct meta_node *found = NULL;
+    *ret_count = 0;
+    for (uint32_t i = 0; i < map->node_count; i++) {
+        const struct meta_node *node = &map->nodes[i];
+        char id[ID_HEX_BYTES];
+        size_t len = strlen(text);
+        id_hex(node->id.bytes, id);
+        if (node->role == ROLE_STORAGE_NODE && node->state != META_NODE_REMOVED_FOR_EVER &&
+            (slice_equal_str(node->name, text) || (len >= 8 && strncmp(id, text, len) == 0))) {
+            found = node;
+            ++*ret_count;
+        }
+    }
+    return *ret_count == 1 ? found : NULL;
+}
+
+static const char *const states[] = { [META_NODE_IN] = "in", [META_NODE_DRAINING] = "draining",
+                                      [META_NODE_MAINTENANCE] = "maintenance", [META_NODE_REMOVED_FOR_EVER] = "removed" };
+
+static uint8_t state_of(const char *text)
+{
+    for (uint8_t i = META_NODE_IN; text != NULL && i <= META_NODE_REMOVED_FOR_EVER; i++) {
+        if (states[i] != NULL && strcmp(states[i], text) == 0) {
+            return i;
+        }
+    }
+    return 0;
+}
+
+/* ---- rules ---- */
+
+/* May the node be in that state? A status of HTTP, 200 if so. */
+static unsigned change_check(struct server *server, const struct held *held, const struct meta_node *node, uint8_t state,
+                             struct error *e)
+{
+    bool silent = cluster_node_silent(server, node->id);
+    if (state == META_NODE_REMOVED_FOR_EVER && held->shards > 0) {
+        (void)error_set(e, ERRC_CONFLICT, "%llu shards of %llu extents stand on its disks: 'cairn node drain' first, or wait until "
+                        "they are rebuilt elsewhere", (unsigned long long)held->shards, (unsigned long long)held->extents);
+        return 409;
+    }
+    if (state == META_NODE_REMOVED_FOR_EVER && !silent) {
+        return server_fail(e, 409, "it is running: stop it first");
+    }
+    if (state == META_NODE_MAINTENANCE && held->unsafe > 0) {
+        (void)error_set(e, ERRC_CONFLICT, "%llu extents cannot be read without it: wait until 'cairn status' shows nothing "
+                        "degraded", (unsigned long long)held->unsafe);
+        return 409;
+    }
+    return 200;
+}
+
+static enum errc disks_retire(struct server *server, const struct meta_cluster_reply *map, struct node_id node, struct error *e)
+{
+    enum errc rc = ERRC_OK;
+    for (uint32_t i = 0; rc == ERRC_OK && i < map->disk_count; i++) {
+        if (node_id_equal(map->disks[i].node, node) && map->disks[i].state != META_DISK_REMOVED) {
+            rc = cluster_disk_state_put(server, &map->disks[i], META_DISK_REMOVED, e);
+        }
+    }
+    return rc;
+}
+
+static enum errc state_put(struct server *server, const struct meta_node *node, uint8_t state, struct error *e)
+{
+    struct meta_command command = { .type = META_CMD_NODE_PUT, .node_put.node = *node };
+    struct meta_op op;
+    command.node_put.node.state = state;
+    enum errc rc = wait_propose(&server->meta, server->completions, &op, &command, e);
+    if (rc == ERRC_OK && op.result.outcome != META_OK) {
+        rc = error_set(e, ERRC_CONFLICT, "the node's state was not taken: outcome %u", op.result.outcome);
+    }
+    meta_op_release(&op);
+    return rc;
+}
+
+static unsigned change(struct server *server, const struct meta_cluster_reply *map, const json_t *body, json_t **ret_json,
+                       struct error *e)
+{
+    const char *name = json_string_value(json_object_get(body, "node"));
+    uint8_t state = state_of(json_string_value(json_object_get(body, "state")));
+    bool dry_run = json_is_true(json_object_get(body, "dry_run"));
+    unsigned count;
+    if (name == NULL || state == 0) {
+        return server_fail(e, 400, "name the node, and its state: in, draining, maintenance or removed");
+    }
+    const struct meta_node *node = node_named(map, name, &count);
+    if (node == NULL) {
+        (void)error_set(e, ERRC_NOT_FOUND, count == 0 ? "no storage node is called '%s': see 'cairn node list'"
+                                                      : "several storage nodes are called '%s': name its id", name);
+        return count == 0 ? 404 : 409;
+    }
+    struct held held = { .map = map, .node = node->id };
+    if (held_count(server, &held, e) != ERRC_OK) {
+        return 503;
+    }
+    unsigned status = change_check(server, &held, node, state, e);
+    if (status != 200) {
+        return status;
+    }
+    enum errc rc = ERRC_OK;
+    if (!dry_run) {
+        rc = state == META_NODE_REMOVED_FOR_EVER ? disks_retire(server, map, node->id, e) : ERRC_OK;
+        rc = rc == ERRC_OK ? state_put(server, node, state, e) : rc;
+        cluster_topology_changed(server);
+    }
+    if (rc != ERRC_OK) {
+        return 503;
+    }
+    bool moves = state == META_NODE_DRAINING;
+    char id[ID_HEX_BYTES];
+    id_hex(node->id.bytes, id);
+    *ret_json = json_pack("{s:s,s:s,s:b,s:I,s:I,s:I}", "node", id, "state", states[state], "dry_run", dry_run ? 1 : 0,
+                          "shards_on_it", (json_int_t)held.shards, "shards_to_move", (json_int_t)(moves ? held.shards : 0),
+                          "bytes_to_move", (json_int_t)(moves ? held.bytes : 0));
+    return 200;
+}
+
+unsigned admin_node_state(const struct admin_query *query, json_t **ret_json, struct error *e)
+{
+    struct server *server = query->server;
+    const struct meta_query ask = { .type = META_QRY_CLUSTER };
+    struct arena arena;
+    struct meta_op op;
+    if (server->cluster == NULL) {
+        return server_fail(e, 409, "this server is no cluster: it is one process");
+    }
+    arena_init(&arena, MAP_ARENA_BYTES);
+    unsigned status = wait_query(&server->meta, server->completions, &arena, &op, &ask, e) == ERRC_OK
+                          ? change(server, &op.cluster, query->body, ret_json, e) : 503;
+    meta_op_release(&op);
+    arena_done(&arena);
+    return status;
+}
