@@ -30,7 +30,8 @@ static enum errc step_probe(struct server *server, struct error *e)
     if (options->command == SERVER_GATEWAY) {
         rc = server_address_probe(&options->s3_listen, e);
     }
-    if (rc == ERRC_OK && options->command != SERVER_STORAGE_NODE) {
+    bool serves_admin = options->command == SERVER_METADATA || options->command == SERVER_GATEWAY; /* not `cluster init` */
+    if (rc == ERRC_OK && serves_admin) {
         rc = server_address_probe(&options->admin_listen, e);
     }
     return rc == ERRC_OK && options->listen.port != 0 ? server_address_probe(&options->listen, e) : rc;
