@@ -23,6 +23,7 @@
 #define PEER_CALLS_MAX 256
 #define UNWRITTEN_BYTES_MAX (64u << 20) /* taken from a leader and not durable yet; above, it is told to slow down */
 #define HAND_OVER_MS 1500
+#define SILENT_MS 100
 #define CURRENT_NS UINT64_C(3000000000)
 #define CURRENT_ENTRIES 1024u /* an entry carries many commands; a follower under load is some behind */
 
@@ -395,6 +396,12 @@ static void on_raft_timer(struct task *task)
     struct raft_core_update update;
     struct error e = ERROR_INIT;
     if (voter->dead || voter->core == NULL) {
+        return;
+    }
+    if (voter->leading && voter->yields && !voter->closing && voter->yield_done == NULL) {
+        /* Nobody took the lead in time, and whoever was named may still do so at any time: this one never leads on in this
+         * term. Without heartbeats the others elect one of them. */
+        timer_start(voter->executor, &voter->raft_timer, SILENT_MS);
         return;
     }
     if (raft_core_timeout(voter->core, now_ms(voter), &update, &e) != ERRC_OK) {

@@ -299,6 +299,9 @@ void cluster_stop_port(struct server *server)
         rpc_server_stop(cluster->port, PORT_GRACE_MS, on_ended, &waiter);
         (void)waiter_wait(&waiter); /* always OK */
     }
+    (void)pthread_mutex_lock(&cluster->guard);
+    cluster->jobs_ended = true; /* heartbeats, polls and refreshes that come later post nothing */
+    (void)pthread_mutex_unlock(&cluster->guard);
 }
 
 static void client_end(struct rpc_client *client)

@@ -420,11 +420,10 @@ void cluster_topology_kick(struct server *server)
 {
     struct cluster *cluster = server->cluster;
     (void)pthread_mutex_lock(&cluster->guard);
-    bool post = !cluster->topology_posted;
-    cluster->topology_posted = true;
-    (void)pthread_mutex_unlock(&cluster->guard);
-    if (post) {
+    if (!cluster->topology_posted && !cluster->jobs_ended) {
+        cluster->topology_posted = true;
         cluster->topology_task.run = topology_run;
-        executor_post(server->admin_jobs, &cluster->topology_task);
+        executor_post(server->admin_jobs, &cluster->topology_task); /* under the guard: they are there still */
     }
+    (void)pthread_mutex_unlock(&cluster->guard);
 }

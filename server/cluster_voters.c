@@ -194,21 +194,19 @@ static void voters_change(struct server *server, const struct cluster_voter *vot
 {
     struct cluster *cluster = server->cluster;
     struct identity *identity = &cluster->identity;
-    bool post = false;
     (void)pthread_mutex_lock(&cluster->guard);
     bool changed = all ? voters_replace(identity, voters, count) : voters_join(identity, voters, count);
     if (changed) {
         links_follow(cluster);
-        post = !cluster->identity_posted;
+    }
+    if (changed && !cluster->identity_posted && !cluster->jobs_ended) {
         cluster->identity_posted = true;
+        cluster->identity_task.run = identity_save;
+        executor_post(server->admin_jobs, &cluster->identity_task); /* under the guard: they are there still */
     }
     (void)pthread_mutex_unlock(&cluster->guard);
     if (changed) {
         cluster_voters_follow(server);
-    }
-    if (post) {
-        cluster->identity_task.run = identity_save;
-        executor_post(server->admin_jobs, &cluster->identity_task);
     }
 }
 

@@ -123,6 +123,8 @@ unsigned cluster_watch_disks(struct server *server, const struct meta_cluster_re
     for (uint32_t i = 0; i < map->disk_count; i++) {
         if (map->disks[i].state != META_DISK_REMOVED) {
             changed += disk_watch(server, map, &map->disks[i], at_once);
+        } else {
+            away_forget(server->cluster, map->disks[i].id);
         }
     }
     return changed;
