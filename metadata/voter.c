@@ -21,7 +21,7 @@ static void on_propose(struct task *task)
     struct rpc_call *call = container_of(task, struct rpc_call, task);
     struct voter *voter = call->service_data;
     if (voter->dead || voter->closing) {
-        rpc_call_finish(call, error_set(&call->error, ERRC_UNAVAILABLE, "the metadata service is not available"));
+        rpc_call_finish(call, error_set(&call->error, ERRC_UNAVAILABLE, VOTER_AWAY_TEXT));
         return;
     }
     if (!voter->leading || voter->yields) {
@@ -64,7 +64,7 @@ static enum errc query_run(struct voter *voter, struct rpc_call *call, bool cach
     }
     struct voter_store *store = voter_store_acquire(voter);
     enum errc rc = store != NULL ? machine_query(store->machine, call->head, cached_only, &call->reply, e)
-                                 : ERRC_UNAVAILABLE;
+                                 : error_set(e, ERRC_UNAVAILABLE, VOTER_AWAY_TEXT);
     voter_store_release(store);
     if (rc == ERRC_OK && !lease_holds(voter)) {
         rc = error_set(e, ERRC_CANCELED, "this voter does not lead any more");
@@ -85,7 +85,7 @@ static void query_finish(struct rpc_call *call, enum errc rc, const struct error
 {
     if (rc != ERRC_OK) {
         rc = query_is_worth_waiting(rc) || rc == ERRC_CANCELED ? ERRC_UNAVAILABLE : rc;
-        (void)error_set(&call->error, rc, "metadata query: %s", e->code != ERRC_OK ? e->text : errc_text(rc));
+        (void)error_set(&call->error, rc, "%s", e->code != ERRC_OK ? e->text : errc_text(rc));
     }
     rpc_call_finish(call, rc);
 }
@@ -391,6 +391,13 @@ enum errc voter_query_own(struct voter *voter, struct slice query, struct enc *r
 bool voter_leads(struct voter *voter)
 {
     return lease_holds(voter);
+}
+
+bool voter_answers(struct voter *voter)
+{
+    struct voter_store *store = voter_store_acquire(voter);
+    voter_store_release(store);
+    return store != NULL && lease_holds(voter);
 }
 
 void voter_status(struct voter *voter, struct voter_status *ret_status)

@@ -121,7 +121,8 @@ struct voter_status {
 };
 /* What this voter's own state says, which may be old, and is there without a leader. UNAVAILABLE: no state is open. */
 MUST_CHECK enum errc voter_query_own(struct voter *voter, struct slice query, struct enc *ret_reply, struct error *e);
-bool voter_leads(struct voter *voter); /* now, and answers queries */
+bool voter_leads(struct voter *voter); /* now; queries are answered unless no state can be read */
+bool voter_answers(struct voter *voter); /* leads now, and has a state to answer from */
 void voter_status(struct voter *voter, struct voter_status *ret_status);
 /*
  * Proves counters, references and indexes of what this voter has applied (metadata/machine_audit.h). Blocks the caller for

@@ -176,7 +176,7 @@ void voter_session_renew(struct voter *voter, struct rpc_call *call)
         return;
     }
     if (!sessions_follow(voter)) {
-        rpc_call_finish(call, error_set(&call->error, ERRC_UNAVAILABLE, "the metadata service is not available"));
+        rpc_call_finish(call, error_set(&call->error, ERRC_UNAVAILABLE, VOTER_AWAY_TEXT));
         return;
     }
     if (voter_leases_renew(&voter->leases, session, oldest, env_now_ns(voter->env), &horizon) != ERRC_OK) {

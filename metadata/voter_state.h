@@ -211,6 +211,7 @@ void voter_rest(struct voter *voter);
 
 bool voter_idle(const struct voter *voter);
 void voter_die(struct voter *voter, const char *text);
+#define VOTER_AWAY_TEXT "too few of the directories that keep the metadata answer"
 /* Not durable: the entry is at the window's end. NULL: raft does not take it, `e` says why. */
 MUST_CHECK enum errc voter_submit(struct voter *voter, uint8_t type, const struct enc *data, struct error *e);
 

@@ -252,7 +252,7 @@ static void on_healthz(void *data, struct http_admin_request *req)
 static void on_readyz(void *data, struct http_admin_request *req)
 {
     struct server *server = data;
-    bool ready = atomic_load(&server->ready);
+    bool ready = server_ready(server);
     reply_text(req, ready ? 200 : 503, "text/plain", ready ? "ready\n" : "not ready\n");
 }
 

@@ -78,6 +78,7 @@ unsigned server_fail(struct error *e, unsigned status, const char *text);
 void server_disk_path(struct server *server, struct disk_id disk, char ret_path[SERVER_PATH_BYTES]);
 json_t *server_mirrors_json(struct server *server);
 void server_metrics_write(struct server *server, struct enc *text);
+bool server_ready(struct server *server); /* requests are served; of one process alone: its metadata can be read. Any thread */
 bool server_identity_find(void *data, struct slice access_key, struct auth_identity *ret_identity);
 
 #endif

@@ -184,13 +184,19 @@ static void front_write(struct server *server, struct enc *text)
     single(text, "cairn_http_timeouts_total", "counter", "Head, body and write deadlines that passed.", stats.timeouts);
 }
 
+bool server_ready(struct server *server)
+{
+    bool alone = server->cluster == NULL && server->voter != NULL;
+    return atomic_load(&server->ready) && (!alone || voter_answers(server->voter));
+}
+
 void server_metrics_write(struct server *server, struct enc *text)
 {
     struct server_poll_view *view = mem_zalloc(sizeof(*view));
     background_view(atomic_load(&server->background), view);
     family(text, "cairn_build_info", "gauge", "Version of the program.");
     line(text, "cairn_build_info{version=\"%s\"} 1", CAIRN_VERSION);
-    single(text, "cairn_ready", "gauge", "1 while requests are served.", atomic_load(&server->ready) ? 1 : 0);
+    single(text, "cairn_ready", "gauge", "1 while requests are served.", server_ready(server) ? 1 : 0);
     if (server->gateway != NULL) {
         gateway_metrics_write(server->gateway, text);
     }

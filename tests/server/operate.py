@@ -317,6 +317,44 @@ def more_than_m_gone_and_back(world):
     up.wait_status("whole", whole)
 
 
+def every_metadata_mirror_gone_and_back(world):
+    """503 that says what is missing, /readyz too, and the metadata are back with the directories. Seven: three are less
+    than half, where the state would stay open for reading."""
+    dirs = world.dirs(7)
+    up = world.up(dirs)
+    fill(up)
+    paths = [m["path"] for m in up.wait_status("full strength", whole)["mirrors"] if m["state"] == "current"]
+    equal(len(paths), 3, "mirrors")
+    equal(up.http("/readyz"), (200, "ready\n"), "/readyz")
+    for path in paths:
+        os.rename(path, path + ".away")
+    until = time.monotonic() + 30
+    while up.http("/readyz")[0] == 200:
+        true(time.monotonic() < until, f"ready without metadata: {up.log[-2000:]}")
+        time.sleep(0.1)
+    equal(up.http("/readyz"), (503, "not ready\n"), "/readyz")
+    has(up.http("/metrics")[1], "\ncairn_ready 0\n", "/metrics")
+    what = "too few of the directories that keep the metadata answer"
+    s3 = up.s3()
+    for answer in (s3.get("bucket", "k0"), s3.get("bucket", "none"), s3.put("bucket", "new", b"x"), s3.request("GET", "/bucket")):
+        equal((answer.status, answer.code), (503, "ServiceUnavailable"), f"{answer}")
+        has(answer.body.decode(), what, "message")
+    code, _, err = up.cli("status")
+    equal(code, 1, "cairn status")
+    has(err, what, "cairn status")
+    for path in paths:
+        os.rename(path + ".away", path)
+    until = time.monotonic() + 30
+    while up.http("/readyz")[0] != 200:
+        true(time.monotonic() < until, f"not ready with the metadata back: {up.log[-2000:]}")
+        time.sleep(0.1)
+    equal(up.s3().get("bucket", "none").status, 404, "a key that never was")
+    equal(up.stop(), 0, "exit status")
+    up = world.up(dirs)
+    check(up)
+    up.wait_status("whole", whole)
+
+
 def permission_lost_under_the_server(world):
     dirs = world.dirs(4)
     wrap = as_nobody(world)
