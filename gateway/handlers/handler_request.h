@@ -134,6 +134,11 @@ void request_reply_start(struct request *r, unsigned status, uint64_t content_le
 void request_finish(struct request *r); /* ends the body and the request */
 void request_cut(struct request *r);    /* after request_reply_start: the stream can't be finished */
 
+/* Why the inside failed, for the log (copied; the first one is kept). */
+void request_cause(struct request *r, const char *cause);
+void request_cause_errc(struct request *r, enum errc code, const struct error *story);
+void request_cause_outcome(struct request *r, enum meta_outcome outcome); /* nothing for what is the client's */
+
 /* Sends r->err (which must be set). */
 void request_fail(struct request *r);
 /* Sets r->err and sends it. */

@@ -231,11 +231,12 @@ static void get_ready(void *data)
 
 static void get_broken(struct request *r, struct get_state *state, enum errc code)
 {
+    struct error story = *object_reader_error(state->reader);
     if (state->started) {
+        request_cause_errc(r, code, &story);
         request_cut(r);
         return;
     }
-    struct error story = *object_reader_error(state->reader);
     request_fail_errc(r, code, &story);
 }
 

@@ -38,6 +38,7 @@ static void entry_decided(struct request *r, const struct s3_delete_entry *wante
     bool absent = result->outcome == META_NO_VERSION || (result->outcome == META_NO_KEY && !conditional);
     if (result->outcome != META_OK && !absent) {
         ret->error = outcome_to_s3((enum meta_outcome)result->outcome);
+        request_cause_outcome(r, (enum meta_outcome)result->outcome);
         return;
     }
     if (result->outcome != META_OK || !result->delete_marker) {
@@ -60,6 +61,7 @@ static void delete_done(struct meta_op *op)
     struct s3_deleted_entry *result = &state->results[slot->entry];
     if (op->status != ERRC_OK) {
         result->error = inner_errc_to_s3(op->status);
+        request_cause_errc(r, op->status, &op->error);
     } else {
         entry_decided(r, &state->wanted.entries[slot->entry], &op->result, result);
     }

@@ -32,6 +32,16 @@ enum s3_error outcome_to_s3(enum meta_outcome outcome)
     return S3_ERROR_INTERNAL_ERROR;
 }
 
+/* Why our own command was refused: for the log. */
+static const char *outcome_story(enum meta_outcome outcome)
+{
+    switch (outcome) {
+    case META_STALE: return "metadata: a session, extent, epoch or record that the command names has changed";
+    case META_INVALID: return "metadata: the command contradicts itself";
+    default: return "metadata: an outcome that is none of this command";
+    }
+}
+
 /* What the inside says is not there must never reach the client as "no such key": absence is decided by
  * metadata outcomes alone. */
 enum s3_error inner_errc_to_s3(enum errc code)
@@ -196,10 +206,32 @@ static bool status_has_body(unsigned status)
     return status != 304 && status != 204;
 }
 
+void request_cause(struct request *r, const char *cause)
+{
+    if (r->cause == NULL) {
+        r->cause = arena_strndup(&r->scratch, cause, strlen(cause));
+    }
+}
+
+void request_cause_errc(struct request *r, enum errc code, const struct error *story)
+{
+    request_cause(r, story != NULL && story->code != ERRC_OK ? story->text : errc_text(code));
+}
+
+void request_cause_outcome(struct request *r, enum meta_outcome outcome)
+{
+    if (s3_error_status(outcome_to_s3(outcome)) >= 500) {
+        request_cause(r, outcome_story(outcome));
+    }
+}
+
 void request_fail(struct request *r)
 {
     ASSERT(r->err.code != S3_ERROR_NONE);
     unsigned status = (unsigned)s3_error_status(r->err.code);
+    if (status == 500 && r->cause == NULL) { /* whoever refused it left only what the client is told */
+        request_cause(r, r->err.message != NULL ? r->err.message : s3_error_text(r->err.code));
+    }
     if (r->http->is_head || !status_has_body(status)) {
         request_reply_empty(r, status);
         return;
@@ -223,8 +255,7 @@ void request_fail_errc(struct request *r, enum errc code, const struct error *st
     if (story != NULL && story->code != ERRC_OK && (code == ERRC_UNAVAILABLE || code == ERRC_NO_SPACE)) {
         message = arena_strndup(&r->scratch, story->text, strlen(story->text)); /* says what is missing */
     }
-    const char *cause = story != NULL && story->code != ERRC_OK ? story->text : errc_text(code);
-    r->cause = arena_strndup(&r->scratch, cause, strlen(cause));
+    request_cause_errc(r, code, story);
     request_fail_with(r, inner_errc_to_s3(code), message);
 }
 
@@ -232,6 +263,7 @@ void request_fail_outcome(struct request *r, enum meta_outcome outcome)
 {
     enum s3_error code = outcome_to_s3(outcome);
     ASSERT(code != S3_ERROR_NONE);
+    request_cause_outcome(r, outcome);
     r->err = (struct s3_error_info)S3_ERROR_INFO_INIT;
     (void)s3_fail(&r->err, code, NULL); /* returns the code that was given */
     if (code == S3_ERROR_NO_SUCH_BUCKET || code == S3_ERROR_BUCKET_NOT_EMPTY) {

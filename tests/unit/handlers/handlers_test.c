@@ -3,6 +3,7 @@
  * Method: tests/unit/handlers/s3_world.h; each test is one conversation with a gateway on six disks, 4+2.
  */
 #include "tests/unit/handlers/s3_world.h"
+#include "gateway/handlers/request_end.h"
 
 static struct slice pattern(size_t len, unsigned seed)
 {
@@ -290,6 +291,33 @@ static void a_commit_that_is_not_done_frees_its_extents(void **state)
     pattern_free(bytes);
 }
 
+/* One PUT of a small object, answered so by the metadata service. */
+static void expect_failure(enum errc fail, enum meta_outcome outcome, unsigned status, bool has_cause)
+{
+    world.meta_fail = fail;
+    world.meta_outcome = outcome;
+    expect("PUT", "/bucket/k", NULL, "x", status, NULL);
+    assert_int_equal(world.last_has_cause, has_cause);
+    world.meta_fail = ERRC_OK;
+    world.meta_outcome = META_OK;
+}
+
+static void what_fails_inside_is_logged_with_its_cause(void **state)
+{
+    (void)state;
+    expect("PUT", "/bucket", NULL, NULL, 200, NULL);
+    for (int code = ERRC_OK + 1; code < ERRC_COUNT; code++) {
+        expect_failure((enum errc)code, META_OK, (unsigned)s3_error_status(inner_errc_to_s3((enum errc)code)), true);
+    }
+    expect_failure(ERRC_DENIED, META_OK, 503, true); /* a certificate that has ended: clients try again */
+    expect_failure(ERRC_OK, META_INVALID, 500, true);
+    expect_failure(ERRC_OK, META_NODE_REMOVED, 500, true);
+    expect_failure(ERRC_OK, META_STALE, 503, true);
+    expect_failure(ERRC_OK, META_PRECONDITION, 412, false); /* nothing failed inside */
+    expect("GET", "/bucket/k", NULL, NULL, 404, NULL);
+    assert_false(world.last_has_cause);
+}
+
 static void lost_disks_are_503_never_404(void **state)
 {
     (void)state;
@@ -324,6 +352,7 @@ static void a_stream_that_breaks_is_cut(void **state)
     call(&x, "GET", "/bucket/k", NULL, NULL);
     assert_int_equal(x.status, 200);
     assert_true(x.aborted);
+    assert_true(world.last_has_cause);
     assert_false(x.ended);
     assert_true(x.out.len > 0 && x.out.len < bytes.len);
     assert_memory_equal(x.out.data, bytes.data, x.out.len);
@@ -632,7 +661,16 @@ static void many_are_deleted_at_once(void **state)
     digest_once(DIGEST_MD5, wanted, strlen(wanted), raw);
     (void)base64_encode(raw, sizeof(raw), md5);
     (void)snprintf(headers, sizeof(headers), "Content-MD5: %s\n", md5);
+    world.meta_fail = ERRC_DENIED;
+    expect("POST", "/bucket?delete", headers, wanted, 200, "<Code>ServiceUnavailable</Code>");
+    assert_true(world.last_has_cause);
+    world.meta_fail = ERRC_OK;
+    world.meta_outcome = META_INVALID;
+    expect("POST", "/bucket?delete", headers, wanted, 200, "<Code>InternalError</Code>");
+    assert_true(world.last_has_cause);
+    world.meta_outcome = META_OK;
     expect("POST", "/bucket?delete", headers, wanted, 200, "<Deleted><Key>none</Key></Deleted>");
+    assert_false(world.last_has_cause);
     expect("GET", "/bucket/a", NULL, NULL, 404, NULL);
     expect("GET", "/bucket/b", NULL, NULL, 200, NULL);
 }
@@ -1011,6 +1049,7 @@ int main(void)
         WORLD_TEST(a_refused_body_is_not_read),
         WORLD_TEST(a_client_that_vanishes_leaves_nothing),
         WORLD_TEST(a_commit_that_is_not_done_frees_its_extents),
+        WORLD_TEST(what_fails_inside_is_logged_with_its_cause),
         WORLD_TEST(lost_disks_are_503_never_404),
         WORLD_TEST(a_stream_that_breaks_is_cut),
         WORLD_TEST(a_download_outlives_its_version),

@@ -68,6 +68,7 @@ struct world {
     struct machine *machine;
     uint64_t index;
     enum errc meta_fail;        /* every proposal of an object is answered so, when not OK */
+    enum meta_outcome meta_outcome; /* likewise, as what was decided */
     struct metadata_client meta;
     struct session *session;
     struct cluster_map *map;
@@ -76,6 +77,7 @@ struct world {
     struct http_handler handler;
     unsigned logged;
     unsigned last_status;
+    bool last_has_cause;
 };
 
 static struct world world;
@@ -229,7 +231,8 @@ static bool is_object_command(struct slice head)
     struct meta_command command;
     arena_init(&arena, MACHINE_ARENA_BYTES);
     bool is = meta_command_decode(head, &arena, &command) == ERRC_OK &&
-              (command.type == META_CMD_OBJECT_PUT || command.type == META_CMD_UPLOAD_PART);
+              (command.type == META_CMD_OBJECT_PUT || command.type == META_CMD_UPLOAD_PART ||
+               command.type == META_CMD_OBJECT_DELETE);
     arena_done(&arena);
     return is;
 }
@@ -241,6 +244,12 @@ static void channel_call(struct rpc_channel *channel, struct rpc_call *call)
     if (call->method == RPC_META_PROPOSE) {
         if (world.meta_fail != ERRC_OK && is_object_command(call->head)) {
             rpc_call_finish(call, world.meta_fail);
+            return;
+        }
+        if (world.meta_outcome != META_OK && is_object_command(call->head)) {
+            const struct meta_result result = { .outcome = (uint8_t)world.meta_outcome, .index = world.index };
+            meta_result_encode(&call->reply, &result);
+            rpc_call_finish(call, ERRC_OK);
             return;
         }
         rc = machine_apply(world.machine, ++world.index, 0, call->head, &call->reply, &call->error);
@@ -274,6 +283,8 @@ static void on_access(void *data, const struct gateway_access *access)
     (void)data;
     world.logged++;
     world.last_status = access->status;
+    world.last_has_cause = access->cause.len > 0;
+    assert_true(access->status != 500 || access->cause.len > 0); /* nobody is left to guess */
 }
 
 static void on_status(void *data, enum errc status)
