@@ -261,6 +261,9 @@ def run_cases(suite, cases):
     """Each case gets a world of its own. Names on the command line choose."""
     counter = Counter(suite)
     wanted = sys.argv[1:]
+    unknown = [name for name in wanted if name not in cases]
+    if unknown:
+        sys.exit(f"{suite} has no case {', '.join(unknown)}; it has {', '.join(cases)}")
     for name, case in cases.items():
         if wanted and name not in wanted:
             continue
