@@ -154,6 +154,15 @@ static bool disk_writable(const struct map_disk *disk, uint64_t now_ns)
            now_ns >= disk->failed_until_ns && now_ns >= disk->full_until_ns;
 }
 
+/* It would take a shard if it had space. */
+static bool disk_lacks_space(const struct map_disk *disk, uint64_t now_ns)
+{
+    struct map_disk empty = *disk;
+    empty.full_until_ns = 0;
+    empty.state = disk->state == DISK_FULL ? DISK_ONLINE : disk->state;
+    return !disk_writable(disk, now_ns) && disk_writable(&empty, now_ns);
+}
+
 static const struct map_group *group_find(const struct cluster_map *map, uint32_t id)
 {
     for (unsigned i = 0; i < map->group_count; i++) {
@@ -444,15 +453,30 @@ static bool disk_avoided(const struct disk_id *avoid, unsigned avoid_count, stru
     return false;
 }
 
+/* avoid NULL: none. */
+struct placing {
+    const struct disk_id *avoid;
+    unsigned avoid_count;
+    bool full_too; /* as if the full ones had space */
+};
+
+static bool disk_taken(const struct map_disk *disk, uint64_t now_ns, const struct placing *placing)
+{
+    if (placing->full_too && disk_lacks_space(disk, now_ns)) {
+        return true;
+    }
+    return disk_writable(disk, now_ns) && !disk_avoided(placing->avoid, placing->avoid_count, disk->id);
+}
+
 static struct placement_candidate candidate_of(const struct cluster_map *map, const struct map_group *group,
-                                               uint64_t now_ns, const struct disk_id *avoid, unsigned avoid_count)
+                                               uint64_t now_ns, const struct placing *placing)
 {
     struct placement_candidate candidate = {
         .disk_count = group->disk_count, .writable = group->writable, .free_bytes_min = UINT64_MAX
     };
     for (unsigned i = 0; i < group->disk_count; i++) {
         const struct map_disk *disk = &map->disks[group->disks[i]];
-        if (disk_writable(disk, now_ns) && !disk_avoided(avoid, avoid_count, disk->id)) {
+        if (disk_taken(disk, now_ns, placing)) {
             candidate.usable |= UINT64_C(1) << i;
             bool counts = group->class_k == 0 || (group->primary >> i & 1) != 0;
             if (counts && disk->free_bytes < candidate.free_bytes_min) {
@@ -477,15 +501,14 @@ static bool group_takes(const struct map_group *group, uint8_t m, uint8_t width,
 }
 
 static enum errc group_choose(struct cluster_map *map, struct extent_id id, uint8_t k, uint8_t m, uint8_t width,
-                              const struct disk_id *avoid, unsigned avoid_count, unsigned *ret_group,
-                              uint64_t *ret_usable)
+                              const struct placing *placing, unsigned *ret_group, uint64_t *ret_usable)
 {
     struct placement_candidate candidates[GROUPS_MAX];
     uint64_t now_ns = env_now_ns(map->config.env);
     enum errc rc = ERRC_UNAVAILABLE;
     for (unsigned wide = 0; wide < 2 && rc != ERRC_OK; wide++) {
         for (unsigned i = 0; i < map->group_count; i++) {
-            candidates[i] = candidate_of(map, &map->groups[i], now_ns, avoid, avoid_count);
+            candidates[i] = candidate_of(map, &map->groups[i], now_ns, placing);
             candidates[i].writable = candidates[i].writable && group_takes(&map->groups[i], m, width, wide);
         }
         rc = placement_choose(id, k, m, candidates, map->group_count, ret_group);
@@ -515,6 +538,17 @@ static void positions_choose(const struct map_group *group, struct extent_id id,
     placed->crowded = (usable & group->primary) != group->primary && placement_crowded(&view, positions, shards) != 0;
 }
 
+/* Group and code: placed->k and ->m are what is asked for, and what fits. */
+static enum errc code_choose(struct cluster_map *map, struct extent_id id, struct cluster_map_placement *placed, uint8_t width,
+                             const struct placing *placing, unsigned *ret_group, uint64_t *ret_usable)
+{
+    enum errc rc = group_choose(map, id, placed->k, placed->m, width, placing, ret_group, ret_usable);
+    if (rc == ERRC_OK) {
+        rc = placement_code(placed->k, placed->m, (unsigned)__builtin_popcountll(*ret_usable), &placed->k, &placed->m);
+    }
+    return rc;
+}
+
 enum errc cluster_map_place(struct cluster_map *map, struct extent_id id, uint8_t k, uint8_t m, uint8_t width,
                             const struct disk_id *avoid, unsigned avoid_count, struct cluster_map_placement *ret)
 {
@@ -522,11 +556,11 @@ enum errc cluster_map_place(struct cluster_map *map, struct extent_id id, uint8_
     uint64_t usable = 0;
     struct cluster_map_placement placed = { .k = k, .m = m };
     data_lock_take(&map->lock);
-    enum errc rc = group_choose(map, id, k, m, width, avoid, avoid_count, &index, &usable);
-    if (rc == ERRC_OK) {
-        rc = placement_code(k, m, (unsigned)__builtin_popcountll(usable), &placed.k, &placed.m);
-    }
-    if (rc == ERRC_OK) {
+    enum errc rc = code_choose(map, id, &placed, width, &(struct placing){ avoid, avoid_count, false }, &index, &usable);
+    if (rc != ERRC_OK) {
+        struct placing full_too = { avoid, avoid_count, true };
+        rc = code_choose(map, id, &placed, width, &full_too, &index, &usable) == ERRC_OK ? ERRC_NO_SPACE : rc;
+    } else {
         const struct map_group *group = &map->groups[index];
         uint8_t positions[CODE_SHARDS_MAX];
         unsigned shards = (unsigned)placed.k + placed.m;
@@ -621,7 +655,7 @@ enum errc cluster_map_spread(struct cluster_map *map, const struct extent *exten
     const struct map_group *group = group_find(map, extent->group);
     enum errc rc = group == NULL ? ERRC_NOT_FOUND : ERRC_OK;
     if (rc == ERRC_OK) {
-        const struct placement_candidate candidate = candidate_of(map, group, env_now_ns(map->config.env), NULL, 0);
+        const struct placement_candidate candidate = candidate_of(map, group, env_now_ns(map->config.env), &(struct placing){ 0 });
         struct placement_view view = view_of(group);
         if ((unsigned)__builtin_popcountll(candidate.usable) < shards) {
             rc = ERRC_UNAVAILABLE;
@@ -639,7 +673,7 @@ enum errc cluster_map_spread(struct cluster_map *map, const struct extent *exten
 static void mend(struct cluster_map *map, const struct map_group *group, const struct extent *extent, uint32_t shards,
                  uint32_t *ret_moved, uint8_t ret_positions[CODE_SHARDS_MAX])
 {
-    const struct placement_candidate candidate = candidate_of(map, group, env_now_ns(map->config.env), NULL, 0);
+    const struct placement_candidate candidate = candidate_of(map, group, env_now_ns(map->config.env), &(struct placing){ 0 });
     struct placement_view view = view_of(group);
     uint8_t found[CODE_SHARDS_MAX];
     uint32_t moving = 0;

@@ -96,7 +96,7 @@ void cluster_map_disk_failed(struct cluster_map *map, struct disk_id disk, enum 
 /* Chooses group, code and disks for a new extent of class k+m. Groups of a class take that class alone: where it has none,
  * and no group without a class is there, the answer is UNAVAILABLE. narrow: k+m is already a small object's own code of a
  * wider class (width: the class's k+m, whose groups are used). UNAVAILABLE: fewer than two disks can be written (one for
- * k+m = 1+0). `avoid`: disks not to be used, may be NULL. */
+ * k+m = 1+0); NO_SPACE: enough could, if they were not full. `avoid`: disks not to be used, may be NULL. */
 MUST_CHECK enum errc cluster_map_place(struct cluster_map *map, struct extent_id id, uint8_t k, uint8_t m, uint8_t width,
                                        const struct disk_id *avoid, unsigned avoid_count,
                                        struct cluster_map_placement *ret);

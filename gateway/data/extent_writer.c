@@ -302,7 +302,8 @@ static void writer_place(struct extent_writer *writer)
     enum errc rc = cluster_map_place(writer->store->map, writer->extent.id, p->k, p->m, p->width, writer->avoid,
                                      writer->avoid_count, &placed);
     if (rc != ERRC_OK || (p->whole_class && placed.smaller)) {
-        writer_fail(writer, writer->all_full ? ERRC_NO_SPACE : ERRC_UNAVAILABLE, "too few disks can be written");
+        bool full = writer->all_full || rc == ERRC_NO_SPACE;
+        writer_fail(writer, full ? ERRC_NO_SPACE : ERRC_UNAVAILABLE, full ? "the disks are full" : "too few disks can be written");
         return;
     }
     struct extent *extent = &writer->extent;

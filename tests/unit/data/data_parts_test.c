@@ -268,6 +268,17 @@ static void places_use_every_disk_and_follow_health(void **state)
     cluster_map_disk_state(world.map, fake_disk_id(3), DISK_FULL, 1000, 1);
     assert_int_equal(cluster_map_place(world.map, id_of(1), 4, 2, 6, NULL, 0, &placed), ERRC_OK);
     assert_int_equal(placed.k, 3);
+    for (unsigned i = 0; i < 5; i++) {
+        cluster_map_disk_state(world.map, fake_disk_id(i), DISK_FULL, 1000, 1);
+    }
+    assert_int_equal(cluster_map_place(world.map, id_of(1), 4, 2, 6, NULL, 0, &placed), ERRC_NO_SPACE);
+    for (unsigned i = 0; i < 5; i++) {
+        cluster_map_disk_state(world.map, fake_disk_id(i), DISK_FENCED, 1000, 1);
+    }
+    assert_int_equal(cluster_map_place(world.map, id_of(1), 4, 2, 6, NULL, 0, &placed), ERRC_UNAVAILABLE);
+    for (unsigned i = 0; i < 6; i++) {
+        cluster_map_disk_state(world.map, fake_disk_id(i), i == 3 ? DISK_FULL : DISK_ONLINE, 1000, 900);
+    }
     struct extent extent = { .group = 7, .code = { MATRIX_CAUCHY, 4, 2, 64 }, .position = { 0, 1, 2, 3, 4, 5 } };
     struct cluster_map_shard where[CODE_SHARDS_MAX];
     assert_int_equal(cluster_map_locate(world.map, &extent, where), ERRC_OK);
