@@ -89,7 +89,8 @@ static enum errc remove_member(struct voter *voter, struct raft_core_members *me
         return ERRC_EXISTS;
     }
     if (members->list[at].id == voter->state.raft_id) {
-        return error_set(e, ERRC_CONFLICT, "it leads: stop it first, so that another one takes the lead");
+        return voter_yield(voter) ? error_set(e, ERRC_UNAVAILABLE, "it leads, and hands over first: ask again")
+                                  : error_set(e, ERRC_CONFLICT, "no other voter can take the lead from it");
     }
     memmove(&members->list[at], &members->list[at + 1], (members->count - at - 1) * sizeof(members->list[0]));
     members->count--;

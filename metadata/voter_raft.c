@@ -445,24 +445,31 @@ void voter_hand_over_look(struct voter *voter)
     }
 }
 
-static void on_hand_over(struct task *task)
+bool voter_yield(struct voter *voter)
 {
-    struct voter *voter = container_of(task, struct voter, yield_task);
     struct raft_core_update update;
     struct error e = ERROR_INIT;
     voter->yield_by_ns = 0;
-    if (voter->peers != NULL && voter->leading && !voter->dead) {
-        voter->yields = true;
-        voter_lease_update(voter); /* none any more: whom it names may be voted for at once, or long after */
-        if (raft_core_transfer(voter->core, now_ms(voter), &update, &e) == ERRC_OK) {
-            voter->yield_by_ns = env_now_ns(voter->env) + HAND_OVER_MS * (uint64_t)NS_PER_MS;
-            voter_core_take(voter, &update, NULL, slice_of(NULL, 0));
-            queue_refuse(voter);
-        } else { /* nobody else votes: it leads on to its close */
-            voter->yields = false;
-            voter_lease_update(voter);
-        }
+    if (voter->peers == NULL || !voter->leading || voter->dead) {
+        return false;
     }
+    voter->yields = true;
+    voter_lease_update(voter); /* none any more: whom it names may be voted for at once, or long after */
+    if (raft_core_transfer(voter->core, now_ms(voter), &update, &e) != ERRC_OK) {
+        voter->yields = false; /* nobody else votes: it leads on to its close */
+        voter_lease_update(voter);
+        return false;
+    }
+    voter->yield_by_ns = env_now_ns(voter->env) + HAND_OVER_MS * (uint64_t)NS_PER_MS;
+    voter_core_take(voter, &update, NULL, slice_of(NULL, 0));
+    queue_refuse(voter);
+    return true;
+}
+
+static void on_hand_over(struct task *task)
+{
+    struct voter *voter = container_of(task, struct voter, yield_task);
+    (void)voter_yield(voter); /* false: there is nothing to wait for */
     voter_advance(voter);
 }
 

@@ -232,6 +232,7 @@ void voter_lease_update(struct voter *voter);
 void voter_on_message(struct rpc_call *call);   /* RAFT_MESSAGE, on the voter's executor */
 void voter_leader_fill(struct voter *voter, struct enc *reply); /* a meta_leader */
 void voter_refuse(struct voter *voter, struct rpc_call *call);  /* UNAVAILABLE, and who leads */
+bool voter_yield(struct voter *voter); /* begins to hand over; false: it does not lead, or nobody else votes */
 void voter_hand_over_look(struct voter *voter); /* is it done? */
 /* Has another member lately taken what this leader sent, and has it nearly all that is committed? */
 bool voter_peer_is_current(struct voter *voter, uint64_t id, uint64_t match_index);

@@ -128,7 +128,7 @@ static uint64_t raft_id_of(struct server *server, struct node_id node)
     return id;
 }
 
-/* While an election is under way it is tried again. */
+/* While an election is under way, or a leader that is to go hands over, it is tried again. */
 static enum errc member_change(struct server *server, const struct member_request *request, struct error *e)
 {
     const struct timespec pause = { 0, PAUSE_NS };
@@ -172,9 +172,6 @@ static unsigned change(const struct admin_query *query, enum member_change what,
         return server_fail(e, 400, "name the metadata process");
     }
     enum errc rc = node_find(server, name, &node, e);
-    if (rc == ERRC_OK && what == MEMBER_REMOVE && node_id_equal(node, server->node_id)) {
-        cluster_hand_over(server); /* nobody takes out itself */
-    }
     if (rc == ERRC_OK) {
         struct member_request request = { .change = (uint8_t)what, .id = raft_id_of(server, node) };
         id_hex(node.bytes, request.node);

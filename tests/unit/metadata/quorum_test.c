@@ -552,13 +552,29 @@ static void a_member_is_removed(void **state)
     world_open(w, 6, 0);
     struct member *leader = leader_of(w);
     struct member *gone = &w->members[(leader->number + 1) % MEMBERS];
-    assert_int_equal(member_change(leader, MEMBER_REMOVE, leader), ERRC_CONFLICT);
     assert_int_equal(member_change(leader, MEMBER_REMOVE, gone), ERRC_OK);
     assert_int_equal(member_change(leader, MEMBER_REMOVE, gone), ERRC_OK);
     assert_int_equal(status_of(leader)->member_count, 2);
     put_many(w, 10, 20);
     env_sim_run_ms(w->sim, 5000); /* it disturbs nobody */
     assert_ptr_equal(leader_of(w), leader);
+    has_many(w, 0, 20);
+    world_done(w);
+    mem_free(w);
+}
+
+static void a_leader_that_is_removed_hands_over(void **state)
+{
+    (void)state;
+    struct world *w = mem_zalloc(sizeof(*w));
+    world_open(w, 7, 0);
+    struct member *before = leader_of(w);
+    assert_int_equal(member_change(before, MEMBER_REMOVE, before), ERRC_UNAVAILABLE);
+    struct member *now = leader_of(w);
+    assert_ptr_not_equal(now, before);
+    assert_int_equal(member_change(now, MEMBER_REMOVE, before), ERRC_OK);
+    assert_int_equal(status_of(now)->member_count, 2);
+    put_many(w, 10, 20);
     has_many(w, 0, 20);
     world_done(w);
     mem_free(w);
@@ -656,6 +672,7 @@ int main(void)
         cmocka_unit_test(without_a_majority_nothing_is_acknowledged),
         cmocka_unit_test(one_that_is_far_behind_takes_a_checkpoint),
         cmocka_unit_test(a_member_is_removed),
+        cmocka_unit_test(a_leader_that_is_removed_hands_over),
         cmocka_unit_test(nothing_acknowledged_is_lost_or_goes_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
