@@ -402,13 +402,22 @@ static struct env_file *lock_lend(struct server *server, const char *path)
 static enum errc adoptable(const struct server *server, const struct meta_cluster_reply *map, const struct data_dir *looked,
                            struct error *e)
 {
+    const struct meta_disk *found = NULL;
     switch (looked->kind) {
     case DATA_DIR_EMPTY:
     case DATA_DIR_ABSENT:
         return ERRC_OK;
     case DATA_DIR_KNOWN:
-        if (cluster_id_equal(looked->cluster, server->dirs.cluster) && disk_find(map, looked->disk) == NULL) {
+        if (!cluster_id_equal(looked->cluster, server->dirs.cluster)) {
+            break;
+        }
+        found = disk_find(map, looked->disk);
+        if (found == NULL) {
             return ERRC_OK;
+        }
+        if (slice_equal(found->path, slice_str(looked->path))) {
+            return error_set(e, ERRC_INVALID, "'%s' is not empty: it holds a disk of this server, which takes part again after a restart",
+                             looked->path);
         }
         break;
     case DATA_DIR_UNREADABLE:

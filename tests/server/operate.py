@@ -309,9 +309,12 @@ def more_than_m_gone_and_back(world):
     status = up.status()
     equal(consistent(status)["unreadable"], status["stripes"], "unreadable")
     equal(status["state"], "unreadable data", "state")
-    equal(up.stop(), 0, "exit status")
     for name in os.listdir(away):
         os.rename(os.path.join(away, name), os.path.join(world.base, "data", name))
+    code, _, err = up.cli("disk", "replace", dirs[0])
+    equal(code, 1, "replace by the lost disk itself")
+    has(err, [dirs[0], "after a restart"], "message")
+    equal(up.stop(), 0, "exit status")
     up = world.up(dirs)
     check(up)
     up.wait_status("whole", whole)
