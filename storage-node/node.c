@@ -404,8 +404,16 @@ static bool disk_wind_down(struct node_disk *disk)
     return atomic_load(&disk->closed);
 }
 
+/* A disk that returned is opened anew, in its old place. */
+static struct node_disk *disk_next_life(struct node *node, const struct node_disk *disk)
+{
+    const struct node_disk_config config = { .id = disk->id, .path = disk->path, .options = disk->options };
+    return disk_create(node, &node->config, &config);
+}
+
 static bool node_tick_disk(struct node *node, unsigned slot, struct node_disk *disk)
 {
+    disk->removed = disk->removed || atomic_load(&disk->returned);
     if (!node->closing && !disk->removed) {
         if (atomic_load(&disk->opened)) {
             disk_watch(disk);
@@ -422,6 +430,12 @@ static bool node_tick_disk(struct node *node, unsigned slot, struct node_disk *d
     disk_end_threads(disk); /* they have nothing left to do: this does not block */
     disk->next_removed = node->removed;
     node->removed = disk;
+    if (atomic_exchange(&disk->returned, false) && !node->closing) { /* node_disk_remove() takes the flag away */
+        struct node_disk *next = disk_next_life(node, disk);
+        atomic_store(&node->disks[slot], next);
+        disk_open_start(next);
+        return false;
+    }
     atomic_store(&node->disks[slot], NULL);
     if (!node->closing) {
         node_tell_state(disk, DISK_ABSENT, "removed");
@@ -538,12 +552,13 @@ enum errc node_disk_remove(struct node *node, struct disk_id id)
     }
     atomic_fetch_add(&disk->pending, 1); /* its threads end once nothing is pending */
     bool is_first = !atomic_exchange(&disk->closing, true);
+    bool returned = atomic_exchange(&disk->returned, false); /* it was closing to be opened anew: now it is not */
     if (is_first) {
         scrub_set(disk, 0);
     }
     atomic_fetch_sub(&disk->pending, 1);
     if (!is_first) {
-        return ERRC_NOT_FOUND;
+        return returned ? ERRC_OK : ERRC_NOT_FOUND;
     }
     disk->remove_task.run = remove_run;
     atomic_fetch_add(&node->events, 1);

@@ -40,8 +40,8 @@ struct node_disk_config {
 };
 
 struct node_callbacks {
-    /* A disk came into service (ONLINE, FULL), left it (FENCED) or was removed (ABSENT). `reason` is borrowed
-     * for the call; empty where there is nothing to explain. */
+    /* A disk came into service (ONLINE, FULL), left it (FENCED) or was removed (ABSENT). One that is FENCED comes into service
+     * again when its folder had gone and returns. `reason` is borrowed for the call; empty where there is nothing to explain. */
     void (*on_disk_state)(void *data, struct disk_id disk, enum disk_state state, const char *reason);
     /* A stored shard does not match its checksums; found by a read, by scrub or at the start. A zero extent
      * says that damage was found in the log whose shards cannot be named: compare all of the disk. */

@@ -148,10 +148,24 @@ static void care_space(struct node_disk *disk)
     }
 }
 
+/*
+ * A fenced disk whose folder went (unmounted, moved, shut off) and is there again begins another life, as with a restart. One
+ * whose folder stayed does not come back by itself: a write or a sync of it failed, and the next one may too.
+ */
+static void care_look_for_return(struct node_disk *disk)
+{
+    if (disk_folder_is_there(disk) && atomic_load(&disk->gone)) {
+        atomic_store(&disk->returned, true);
+    }
+}
+
 void care_tick(struct task *task)
 {
     struct node_disk *disk = container_of(task, struct node_disk, care.tick);
     struct error e = ERROR_INIT;
+    if (disk_state(disk) == DISK_FENCED) {
+        care_look_for_return(disk);
+    }
     if (disk_readable(disk)) {
         enum errc rc = disk_check_identity(disk, &e);
         if (rc == ERRC_OK) {

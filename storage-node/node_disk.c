@@ -198,18 +198,36 @@ enum errc disk_check_space(struct node_disk *disk, struct error *e)
     return rc;
 }
 
+/* Missing, not to be entered, or of another cluster: not what one gets from a disk that fails. */
+static bool is_gone(enum errc rc)
+{
+    return rc == ERRC_NOT_FOUND || rc == ERRC_DENIED || rc == ERRC_CONFLICT;
+}
+
 enum errc disk_check_identity(struct node_disk *disk, struct error *e)
 {
     struct superblock found;
     enum errc rc = superblock_read(disk->env, disk->path, &disk->cluster, &found, e);
+    bool other = rc == ERRC_OK && (!disk_id_equal(found.disk, disk->id) || found.device != disk->device ||
+                                   found.inode != disk->inode);
+    if (is_gone(rc) || other) {
+        atomic_store(&disk->gone, true);
+    }
     if (rc != ERRC_OK) {
         (void)error_wrap(e, "identity file");
         return ERRC_IO;
     }
-    if (!disk_id_equal(found.disk, disk->id) || found.device != disk->device || found.inode != disk->inode) {
-        return error_set(e, ERRC_IO, "another disk has appeared at %s", disk->path);
+    return other ? error_set(e, ERRC_IO, "another disk has appeared at %s", disk->path) : ERRC_OK;
+}
+
+bool disk_folder_is_there(struct node_disk *disk)
+{
+    struct superblock found;
+    enum errc rc = superblock_read(disk->env, disk->path, &disk->cluster, &found, NULL);
+    if (is_gone(rc)) {
+        atomic_store(&disk->gone, true);
     }
-    return ERRC_OK;
+    return rc == ERRC_OK && disk_id_equal(found.disk, disk->id);
 }
 
 void disk_report_corrupt(struct node_disk *disk, struct extent_id extent, uint8_t index)

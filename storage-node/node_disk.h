@@ -157,7 +157,9 @@ struct node_disk {
     atomic_bool closing;
     atomic_bool opened;                /* opening ended, well or badly */
     atomic_bool closed;                /* files are closed */
-    bool removed;                      /* home: node_disk_remove() */
+    bool removed;                      /* home: node_disk_remove(), or it returned */
+    atomic_bool gone;                  /* its folder was seen to be missing, or to be another's */
+    atomic_bool returned;              /* fenced, its folder went and is back: to be closed and opened anew */
     bool close_posted;                 /* home */
     struct node_disk *next_removed;    /* home */
     struct task remove_task;
@@ -201,7 +203,9 @@ enum errc disk_condemn_index(struct node_disk *disk, struct error *e);
 enum errc disk_fault(struct node_disk *disk, enum errc rc, const struct error *cause, const char *what);
 void disk_set_full(struct node_disk *disk, bool full);
 uint64_t disk_free_bytes(const struct node_disk *disk, bool use_reserve);
-MUST_CHECK enum errc disk_check_identity(struct node_disk *disk, struct error *e);
+MUST_CHECK enum errc disk_check_identity(struct node_disk *disk, struct error *e); /* sets `gone` */
+/* Is its folder there (again)? */
+bool disk_folder_is_there(struct node_disk *disk);
 MUST_CHECK enum errc disk_check_space(struct node_disk *disk, struct error *e);
 /* Runs `run(disk, data)` on an executor; counts as pending. */
 void disk_post(struct node_disk *disk, struct executor *executor,

@@ -579,6 +579,59 @@ static void a_vanished_folder_fences_the_disk(void **state)
     node_fixture_done(&f);
 }
 
+/* Again and again: each life has executors and an index of its own. The scrub goes on by the server's word, not by itself. */
+static void a_folder_that_returns_is_opened_anew(void **state)
+{
+    (void)state;
+    struct node_fixture f;
+    node_fixture_init(&f, "/tmp", NULL);
+    assert_int_equal(node_fixture_start(&f), DISK_ONLINE);
+    for (unsigned round = 0; round < 3; round++) {
+        char command[400];
+        uint64_t first = 1 + round * 10;
+        puts_small(&f, first, 3);
+        atomic_store(&f.client.state, 0);
+        (void)snprintf(command, sizeof(command), "mv %s %s.away", f.dir, f.dir);
+        assert_int_equal(system(command), 0);
+        assert_int_equal(node_client_wait_state(&f.client), DISK_FENCED);
+        struct test_shard shard = small(first + 5);
+        assert_int_equal(node_client_put(&f.client, &shard), ERRC_IO);
+        pause_ms(1500); /* it is looked at while it is away, too */
+        atomic_store(&f.client.state, 0);
+        (void)snprintf(command, sizeof(command), "mv %s.away %s", f.dir, f.dir);
+        assert_int_equal(system(command), 0);
+        assert_int_equal(node_client_wait_state(&f.client), DISK_ONLINE);
+        for (unsigned before = 0; before <= round; before++) {
+            reads_small(&f, 1 + before * 10, 3, ERRC_OK);
+        }
+    }
+    puts_small(&f, 50, 3);
+    reads_small(&f, 50, 3, ERRC_OK);
+    node_fixture_done(&f);
+}
+
+static void a_removed_disk_does_not_return(void **state)
+{
+    (void)state;
+    struct node_fixture f;
+    char command[400];
+    node_fixture_init(&f, "/tmp", NULL);
+    assert_int_equal(node_fixture_start(&f), DISK_ONLINE);
+    atomic_store(&f.client.state, 0);
+    (void)snprintf(command, sizeof(command), "mv %s %s.away", f.dir, f.dir);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(node_client_wait_state(&f.client), DISK_FENCED);
+    assert_int_equal(node_disk_remove(f.client.node, f.client.disk), ERRC_OK);
+    (void)snprintf(command, sizeof(command), "mv %s.away %s", f.dir, f.dir);
+    assert_int_equal(system(command), 0);
+    for (unsigned i = 0; i < 300 && node_disk_state(f.client.node, f.client.disk) != DISK_ABSENT; i++) {
+        pause_ms(10);
+    }
+    pause_ms(2500);
+    assert_int_equal(node_disk_state(f.client.node, f.client.disk), DISK_ABSENT);
+    node_fixture_done(&f);
+}
+
 static void scrub_finds_a_flipped_bit(void **state)
 {
     (void)state;
@@ -709,6 +762,8 @@ int main(void)
         cmocka_unit_test(a_name_written_again_outlives_a_copied_tombstone),
         cmocka_unit_test(a_segment_without_a_header_is_kept_for_what_is_in_it),
         cmocka_unit_test(a_vanished_folder_fences_the_disk),
+        cmocka_unit_test(a_folder_that_returns_is_opened_anew),
+        cmocka_unit_test(a_removed_disk_does_not_return),
         cmocka_unit_test(scrub_finds_a_flipped_bit),
         cmocka_unit_test(bad_calls_are_refused),
         cmocka_unit_test(a_removed_disk_can_come_back),
