@@ -35,6 +35,8 @@ struct data_dir {
     struct error problem;         /* why it is UNREADABLE */
     uint64_t device, inode;       /* to tell duplicates */
     bool unfinished;              /* EMPTY: a former first start left files that must go first */
+    bool fenced;                  /* its disk was last told to be out of service */
+    bool unusable;                /* not KNOWN, it came back and could not be taken in: said once */
 };
 
 struct data_dirs {

@@ -45,6 +45,9 @@ struct server {
     struct executor *query_pool;
     struct executor *completions;      /* serial: done of waited calls, background workers */
     struct executor *admin_jobs;       /* serial, may block */
+    struct task look_task;             /* server_dirs_look() */
+    atomic_bool looking;
+    bool jobs_ended;                   /* completions: nothing more is posted to admin_jobs */
 
     struct cluster *cluster;           /* NULL in `cairn server`, which is alone (cluster.h) */
     struct voter *voter;               /* NULL where this process has no such role, like node and gateway */

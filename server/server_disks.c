@@ -6,6 +6,7 @@
 #include "common/io/log.h"
 #include "server/server.h"
 #include "server/server_background.h"
+#include "storage-node/superblock.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -416,8 +417,8 @@ static enum errc adoptable(const struct server *server, const struct meta_cluste
             return ERRC_OK;
         }
         if (slice_equal(found->path, slice_str(looked->path))) {
-            return error_set(e, ERRC_INVALID, "'%s' is not empty: it holds a disk of this server, which takes part again after a restart",
-                             looked->path);
+            return error_set(e, ERRC_INVALID, "'%s' is not empty: it holds a disk of this server, which takes part again by itself "
+                             "in seconds, or after a restart if it had failed", looked->path);
         }
         break;
     case DATA_DIR_UNREADABLE:
@@ -488,4 +489,97 @@ enum errc server_disk_replace(struct server *server, const char *path, const cha
     meta_op_release(&op);
     arena_done(&arena);
     return rc;
+}
+
+/* ---- return ---- */
+
+/* A disk of this server, which takes part no longer or has never left: nothing to take in. */
+static enum errc returnable(const struct server *server, const struct meta_cluster_reply *map, const struct data_dir *looked,
+                            struct error *e)
+{
+    if (looked->kind != DATA_DIR_KNOWN || !cluster_id_equal(looked->cluster, server->dirs.cluster)) {
+        return error_set(e, ERRC_CONFLICT, "'%s' is not a disk of this server", looked->path);
+    }
+    const struct meta_disk *known = disk_find(map, looked->disk);
+    if (known == NULL || known->state == META_DISK_REMOVED) {
+        return error_set(e, ERRC_CONFLICT, "'%s' holds a disk that %s: empty it to use it again", looked->path,
+                         known == NULL ? "is not known" : "was replaced");
+    }
+    return ERRC_OK;
+}
+
+static enum errc dir_return(struct server *server, const struct meta_cluster_reply *map, const char *path, struct error *e)
+{
+    struct data_dirs looked;
+    enum errc rc = data_dirs_open_held(server->env, path, lock_lend(server, path), &looked, e);
+    rc = rc == ERRC_OK ? returnable(server, map, &looked.dirs[0], e) : rc;
+    struct data_dir *dir = dir_take(server, &looked.dirs[0], rc == ERRC_OK);
+    data_dirs_close(&looked);
+    if (rc != ERRC_OK || dir == NULL) {
+        return rc != ERRC_OK ? rc : error_set(e, ERRC_LIMIT, "at most %d directories", SERVER_DIRS_MAX);
+    }
+    rc = credentials_write(server->env, dir->path, &server->credentials, e); /* they may have been rotated meanwhile */
+    rc = rc == ERRC_OK ? disk_into_service(server, dir, e) : rc;
+    if (rc == ERRC_OK) {
+        LOG_INFO(log_event("disk_returned"), log_text("path", dir->path));
+        voter_mirror_replace(server->voter, dir->disk, dir->disk, dir->path);
+    }
+    return rc;
+}
+
+static bool dir_is_back(struct server *server, const struct data_dir *dir)
+{
+    struct superblock found;
+    return dir->kind != DATA_DIR_KNOWN && !dir->unusable &&
+           superblock_read(server->env, dir->path, &server->dirs.cluster, &found, NULL) == ERRC_OK;
+}
+
+/* Only admin_jobs, where this runs, changes the DIRs of a server that is up. */
+static void dirs_look(struct server *server)
+{
+    for (unsigned i = 0; i < server->dirs.count; i++) {
+        struct data_dir *dir = &server->dirs.dirs[i];
+        if (!dir_is_back(server, dir)) {
+            continue;
+        }
+        struct arena arena;
+        struct meta_op op;
+        struct error e = ERROR_INIT;
+        const struct meta_query query = { .type = META_QRY_CLUSTER };
+        char *path = mem_strdup(dir->path); /* its place is filled anew */
+        arena_init(&arena, MAP_ARENA_BYTES);
+        if (wait_query(&server->meta, server->completions, &arena, &op, &query, &e) == ERRC_OK &&
+            dir_return(server, &op.cluster, path, &e) != ERRC_OK) {
+            LOG_ERROR(log_event("disk_return_failed"), log_text("path", path), log_error_of(&e));
+            dir->unusable = true;
+        }
+        dir->unusable = dir->unusable || dir->kind != DATA_DIR_KNOWN; /* a link by now: the disk has another place */
+        meta_op_release(&op);
+        arena_done(&arena);
+        mem_free(path);
+    }
+}
+
+static void on_look(struct task *task)
+{
+    struct server *server = container_of(task, struct server, look_task);
+    dirs_look(server);
+    atomic_store(&server->looking, false);
+}
+
+void server_dirs_look(struct server *server)
+{
+    bool missing = false;
+    if (server->cluster != NULL || server->jobs_ended) {
+        return;
+    }
+    (void)pthread_mutex_lock(&server->dirs_lock);
+    for (unsigned i = 0; i < server->dirs.count; i++) {
+        missing = missing || (server->dirs.dirs[i].kind != DATA_DIR_KNOWN && !server->dirs.dirs[i].unusable);
+    }
+    (void)pthread_mutex_unlock(&server->dirs_lock);
+    if (missing && !atomic_exchange(&server->looking, true)) {
+        server->look_task.run = on_look;
+        executor_post(server->admin_jobs, &server->look_task);
+    }
 }

@@ -31,4 +31,8 @@ struct node_disk_config server_disk_config(const struct data_dir *dir);
 MUST_CHECK enum errc server_disk_replace(struct server *server, const char *path, const char *for_disk,
                                          struct disk_id *ret_new, struct disk_id *ret_replaced, struct error *e);
 
+/* In the process of `cairn server`, on `completions`: looks, on admin_jobs, whether a DIR that was missing or not to be read at
+ * the start has its disk again, and takes it in. Does nothing while the look before it runs, or where every DIR is known. */
+void server_dirs_look(struct server *server);
+
 #endif

@@ -736,6 +736,12 @@ static void nothing(void *data)
     (void)data;
 }
 
+static void jobs_end_there(void *data)
+{
+    struct server *server = data;
+    server->jobs_ended = true;
+}
+
 enum errc server_stop(struct server *server)
 {
     atomic_store(&server->ready, false);
@@ -743,6 +749,9 @@ enum errc server_stop(struct server *server)
     if (server->cluster != NULL) {
         cluster_stop_port(server);
         metadata_client_hurry(&server->meta, env_now_ns(server->env) + LAST_CALLS_NS);
+    }
+    if (server->completions != NULL) {
+        wait_run(server->completions, jobs_end_there, server);
     }
     executor_end(server->admin_jobs);
     fsck_destroy(server->fsck);

@@ -37,6 +37,33 @@ enum disk_state server_disk_state(struct server *server, struct disk_id disk)
                                 : (enum disk_state)cluster_map_disk_told(server->map, disk);
 }
 
+/* A disk that was fenced and is in service again: its folder had gone and is back (storage-node/node_care.c). */
+static bool disk_is_back(struct server *server, struct disk_id disk, enum disk_state state)
+{
+    bool back = false;
+    (void)pthread_mutex_lock(&server->dirs_lock);
+    for (unsigned i = 0; i < server->dirs.count; i++) {
+        struct data_dir *dir = &server->dirs.dirs[i];
+        if (disk_id_equal(dir->disk, disk)) {
+            back = dir->fenced && (state == DISK_ONLINE || state == DISK_FULL);
+            dir->fenced = state == DISK_FENCED;
+        }
+    }
+    (void)pthread_mutex_unlock(&server->dirs_lock);
+    return back;
+}
+
+static void disk_resume(struct server *server, struct disk_id disk, const char *path)
+{
+    LOG_INFO(log_event("disk_returned"), log_text("path", path));
+    if (node_scrub_start(server->node, disk, SERVER_SCRUB_BYTES_PER_SECOND) != ERRC_OK) {
+        LOG_WARN(log_event("scrub_not_started"), log_text("path", path));
+    }
+    if (server->voter != NULL) {
+        voter_mirror_replace(server->voter, disk, disk, path);
+    }
+}
+
 /* On `completions`. */
 static void on_disk_state(void *data, struct disk_id disk, enum disk_state state, const char *reason)
 {
@@ -53,6 +80,9 @@ static void on_disk_state(void *data, struct disk_id disk, enum disk_state state
     }
     if (state == DISK_FENCED && server->voter != NULL) {
         voter_mirror_failed(server->voter, disk, reason);
+    }
+    if (disk_is_back(server, disk, state)) {
+        disk_resume(server, disk, path);
     }
     if (server->map != NULL) {
         cluster_map_disk_state(server->map, disk, (uint8_t)state, 0, 0);

@@ -8,6 +8,7 @@
 #include "common/rpc/rpc_schema.h"
 #include "server/cluster.h"
 #include "server/server.h"
+#include "server/server_disks.h"
 
 #define POLL_MS 3000
 
@@ -87,6 +88,7 @@ static void meta_ask(struct server_poll *poll)
 static void on_node(struct rpc_call *call)
 {
     struct server_poll *poll = call->data;
+    server_dirs_look(poll->server);
     struct node_disk_status_reply *reply = mem_zalloc(sizeof(*reply));
     if (call->status == ERRC_OK && node_disk_status_reply_decode(enc_slice(&call->reply), reply) == ERRC_OK) {
         disks_take(poll, reply);
