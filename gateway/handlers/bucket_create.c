@@ -36,6 +36,28 @@ static void create_decided(struct request *r)
     request_fail_outcome(r, (enum meta_outcome)result->outcome);
 }
 
+/* Shaped like a region's name (us-gov-west-1, ap-southeast-2): words of small letters with '-' between, the last a number, at
+ * least three. AWS knows its regions by name; this does not age. */
+static bool is_region_name(struct slice name)
+{
+    unsigned words = 1;
+    bool empty = true;
+    bool number = false;
+    for (size_t i = 0; i < name.len; i++) {
+        uint8_t c = name.data[i];
+        if (c == '-' && !empty && !number) {
+            words++;
+            empty = true;
+        } else if ((c >= 'a' && c <= 'z' && !number) || (c >= '0' && c <= '9' && (empty || number))) {
+            number = c <= '9';
+            empty = false;
+        } else {
+            return false;
+        }
+    }
+    return words >= 3 && number && !empty;
+}
+
 /* us-east-1 takes no constraint of another region; other regions want their own, or none (a choice: AWS asks
  * for it there). */
 static enum s3_error constraint_check(struct request *r, struct slice location)
@@ -45,7 +67,8 @@ static enum s3_error constraint_check(struct request *r, struct slice location)
         (slice_equal_str(location, "EU") && slice_equal_str(region, "eu-west-1"))) {
         return S3_ERROR_NONE;
     }
-    return s3_fail(&r->err, S3_ERROR_ILLEGAL_LOCATION_CONSTRAINT, NULL);
+    bool known = is_region_name(location) || slice_equal_str(location, "EU");
+    return s3_fail(&r->err, known ? S3_ERROR_ILLEGAL_LOCATION_CONSTRAINT : S3_ERROR_INVALID_LOCATION_CONSTRAINT, NULL);
 }
 
 static void create_propose(struct request *r)

@@ -88,10 +88,10 @@ def duplicate_credentials(t):
     head = t.s3.head("GET", path, headers)
     twice = head[:-2] + f"authorization: {headers['authorization']}\r\n\r\n".encode()
     response = t.send(twice)
-    true(response.status in (400, 403) and response.code, f"two Authorization headers: {response}")
+    t.refused(response, "InvalidArgument", 400)
     target = t.s3.presign("GET", path, 60)
     response = t.send(t.s3.head("GET", target, headers))
-    true(response.status in (400, 403) and response.code, f"header and query credentials: {response}")
+    t.refused(response, "InvalidArgument", 400)
 
 
 def time_and_dates(t):
@@ -107,7 +107,7 @@ def time_and_dates(t):
     headers = t.s3.sign("GET", path, "", {}, EMPTY)
     headers["x-amz-date"] = "yesterday"
     response = t.send(t.s3.head("GET", path, headers))
-    true(response.status in (400, 403), f"a date that is none: {response}")
+    t.refused(response, "AccessDenied", 403)
 
 
 def body_lengths(t):
@@ -177,7 +177,7 @@ def chunk_framing(t):
     t.refused(chunked(t, data, size=4096), "InvalidChunkSizeError", 403)
     for edit in (lambda b: b"zz" + b[2:], lambda b: b"ffffffffffffffffff" + b[5:], lambda b: b.replace(b"\r\n", b"\n", 1)):
         response = chunked(t, data, edit=edit)
-        true(response.status in (400, 403) and response.code, f"broken framing: {response}")
+        t.refused(response, "IncompleteBody", 400)
     headers = t.s3.sign("PUT", f"/{B}/victim", "", {"content-encoding": "aws-chunked"}, STREAM)
     body = t.s3.chunks(data)
     headers["content-length"] = str(len(body))
@@ -263,16 +263,15 @@ def keys(t):
 
 
 def paths(t):
-    for path in (f"/{B}/%ff%fe", f"/{B}/%c3%28", f"/{B}/bad%zz", f"/{B}/cut%4"):
+    for path in (f"/{B}/%ff%fe", f"/{B}/%c3%28", f"/{B}/bad%zz", f"/{B}/cut%4", f"/{B}/over%c0%afslash"):
         response = t.send(t.s3.head("GET", path, t.s3.sign("GET", path.replace("%zz", "").replace("%4", ""), "", {}, EMPTY)))
-        true(response.status in (400, 403) and response.code, f"{path}: {response}")
-    equal(t.s3.request("PUT", f"/{B}/nul%00byte", body=b"n").status in (200, 400), True, "NUL in a key")
-    t.s3.request("DELETE", f"/{B}/nul%00byte")
+        t.refused(response, "InvalidURI", 400)
+    t.refused(t.s3.request("PUT", f"/{B}/nul%00byte", body=b"n"), "InvalidURI", 400)
     t.refused(t.s3.request("GET", "/UPPER.Case_bucket/x"), "InvalidBucketName", 400)
     t.refused(t.s3.request("GET", "/no-such-bucket-here/x"), "NoSuchBucket", 404)
     t.refused(t.s3.request("GET", f"/{B}", "policy="), "NotImplemented", 501)
     response = t.s3.request("GET", f"/{B}", "acl=&policy=")
-    true(response.status in (400, 501), f"two subresources: {response}")
+    t.refused(response, "InvalidArgument", 400)
 
 
 def ranges_and_numbers(t):
@@ -301,12 +300,12 @@ def ranges_and_numbers(t):
 def heads(t):
     response = t.s3.request("GET", f"/{B}/good", headers={f"x-h{i}": "v" * 1000 for i in range(65)})
     t.s3.close()
-    true(response.status in (400, 431), f"65 KiB of headers: {response}")
+    t.refused(response, "RequestHeaderSectionTooLarge", 400)
     response = t.send(b"GET /" + b"a" * 70000 + b" HTTP/1.1\r\nHost: x\r\n\r\n")
-    true(response.status in (400, 414), f"a long target: {response}")
+    t.refused(response, "RequestHeaderSectionTooLarge", 400)
     t.refused(t.s3.request("PUT", f"/{B}/victim", headers={"x-amz-meta-a": "v" * 2100}), "MetadataTooLarge", 400)
     response = t.send(b"GET / HTTP/1.1\r\n" + b"".join(b"a%d: b\r\n" % i for i in range(500)) + b"Host: x\r\n\r\n")
-    true(response.status in (400, 431), f"500 headers: {response}")
+    t.refused(response, "RequestHeaderSectionTooLarge", 400)
     for raw in (b"GET / HTTP/1.1\r\nHost: x\r\nbad header\r\n\r\n", b"GET / HTTP/1.1\r\nHost : x\r\n\r\n", b"\x16\x03\x01\x00\xff\r\n\r\n",
                 b"GET / HTTP/9.9\r\nHost: x\r\n\r\n", b"GARBAGE\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x\r\na: \x00b\r\n\r\n"):
         try:
@@ -329,7 +328,7 @@ def framing(t):
         t.s3.keep_open = True  # the server has to close
         sock.sendall(base + extra + b"\r\n0\r\n\r\n" + inner)
         response = t.s3.read_response()
-        equal(response.status, 400 if response.status != 501 else 501, f"{extra!r}")
+        equal(response.status, 400, f"{extra!r}")
         try:
             more = t.s3.read_response()
             raise AssertionError(f"{extra!r}: the connection went on with {more}")
@@ -368,7 +367,7 @@ def bodies_where_none_belongs(t):
 def methods(t):
     for method in ("PATCH", "TRACE", "BREW"):
         response = t.send(t.s3.head(method, f"/{B}/good", t.s3.sign(method, f"/{B}/good", "", {}, EMPTY)))
-        true(response.status in (400, 403, 405, 501), f"{method}: {response}")
+        t.refused(response, "MethodNotAllowed", 405)
     t.refused(t.s3.request("DELETE", "/"), "MethodNotAllowed", 405)
 
 

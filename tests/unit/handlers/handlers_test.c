@@ -104,8 +104,21 @@ static void buckets_come_and_go(void **state)
     expect("DELETE", "/bucket", NULL, NULL, 204, NULL);
     expect("DELETE", "/bucket", NULL, NULL, 404, "NoSuchBucket");
     expect("PUT", "/Bad_Name", NULL, NULL, 400, "InvalidBucketName");
-    expect("PUT", "/other", NULL, "<CreateBucketConfiguration><LocationConstraint>mars-1</LocationConstraint>"
-           "</CreateBucketConfiguration>", 400, "IllegalLocationConstraintException");
+    static const struct { const char *location, *code; } wrong[] = {
+        { "eu-west-1", "IllegalLocationConstraintException" }, { "us-gov-west-1", "IllegalLocationConstraintException" },
+        { "ap-southeast-12", "IllegalLocationConstraintException" }, { "EU", "IllegalLocationConstraintException" },
+        { "mars", "InvalidLocationConstraint" }, { "mars-1", "InvalidLocationConstraint" },
+        { "eu-west-", "InvalidLocationConstraint" }, { "eu--1", "InvalidLocationConstraint" },
+        { "eu-west-1a", "InvalidLocationConstraint" }, { "eu-west-1-a", "InvalidLocationConstraint" },
+        { "Eu-west-1", "InvalidLocationConstraint" }, { "-west-1", "InvalidLocationConstraint" },
+        { "eu-west", "InvalidLocationConstraint" }, { "1-2-3", "InvalidLocationConstraint" },
+    };
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        char body[200];
+        (void)snprintf(body, sizeof(body), "<CreateBucketConfiguration><LocationConstraint>%s</LocationConstraint>"
+                       "</CreateBucketConfiguration>", wrong[i].location);
+        expect("PUT", "/other", NULL, body, 400, wrong[i].code);
+    }
     expect("PUT", "/other", NULL, "<CreateBucketConfiguration>", 400, "MalformedXML");
 }
 
