@@ -33,14 +33,14 @@ static uint32_t superblock_crc(const struct superblock_disk *raw)
 static enum errc superblock_parse(const struct superblock_disk *raw, size_t len, const char *dir,
                                   struct superblock *ret, struct error *e)
 {
-    if (len >= 12 && memcmp(raw->magic, superblock_magic, sizeof(raw->magic)) == 0 &&
-        load_le32(raw->format) > SUPERBLOCK_FORMAT && load_le32(raw->format) < UINT16_MAX) {
+    /* Size and checksum are those of every format: a flipped bit in the number is damage to one disk, not a newer program. */
+    if (len != sizeof(*raw) || memcmp(raw->magic, superblock_magic, sizeof(raw->magic)) != 0 ||
+        load_le32(raw->crc) != superblock_crc(raw) || load_le32(raw->format) < SUPERBLOCK_FORMAT) {
+        return error_set(e, ERRC_CORRUPT, "%s/%s is damaged", dir, SUPERBLOCK_NAME);
+    }
+    if (load_le32(raw->format) > SUPERBLOCK_FORMAT) {
         return error_set(e, ERRC_FORMAT, "'%s' was formatted by a newer program (format %u, this one knows %u)",
                          dir, load_le32(raw->format), SUPERBLOCK_FORMAT);
-    }
-    if (len != sizeof(*raw) || memcmp(raw->magic, superblock_magic, sizeof(raw->magic)) != 0 ||
-        load_le32(raw->crc) != superblock_crc(raw) || load_le32(raw->format) != SUPERBLOCK_FORMAT) {
-        return error_set(e, ERRC_CORRUPT, "%s/%s is damaged", dir, SUPERBLOCK_NAME);
     }
     memcpy(ret->cluster.bytes, raw->cluster, ID_BYTES);
     memcpy(ret->disk.bytes, raw->disk, ID_BYTES);

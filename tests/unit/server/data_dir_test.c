@@ -7,6 +7,7 @@
 #include "server/folder_make.h"
 #include "server/identity.h"
 #include "server/leftovers.h"
+#include "storage-node/superblock.h"
 #include "server/credentials.h"
 
 #include <fcntl.h>
@@ -150,6 +151,35 @@ static void format_a(void)
     assert_int_equal(data_dir_prepare(&world.env, &dirs.dirs[0], NULL), ERRC_OK);
     assert_int_equal(data_dir_format(&world.env, &dirs.dirs[0], (struct cluster_id){ { 1 } }, NULL), ERRC_OK);
     data_dirs_close(&dirs);
+}
+
+/* Any flipped bit makes it a damaged disk, never one of a newer program, which would keep the whole server from starting. */
+static void a_flipped_bit_in_the_superblock_is_damage(void **state)
+{
+    (void)state;
+    struct superblock found;
+    uint8_t bytes[128];
+    format_a();
+    char *path = at("a/disk");
+    char *dir = at("a");
+    for (unsigned bit = 0; bit < 8 * sizeof(bytes); bit++) {
+        FILE *file = fopen(path, "r+");
+        assert_non_null(file);
+        assert_int_equal(fread(bytes, 1, sizeof(bytes), file), sizeof(bytes));
+        bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        assert_int_equal(fseek(file, 0, SEEK_SET), 0);
+        assert_int_equal(fwrite(bytes, 1, sizeof(bytes), file), sizeof(bytes));
+        assert_int_equal(fclose(file), 0);
+        assert_int_equal(superblock_read(&world.env, dir, NULL, &found, NULL), ERRC_CORRUPT);
+        file = fopen(path, "r+");
+        assert_non_null(file);
+        bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        assert_int_equal(fwrite(bytes, 1, sizeof(bytes), file), sizeof(bytes));
+        assert_int_equal(fclose(file), 0);
+        assert_int_equal(superblock_read(&world.env, dir, NULL, &found, NULL), ERRC_OK);
+    }
+    mem_free(dir);
+    mem_free(path);
 }
 
 /* The only known DIR cannot be locked: this is no first start, and nothing may be taken for one. */
@@ -333,6 +363,7 @@ static void a_new_folder_is_durable(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_flipped_bit_in_the_superblock_is_damage, setup, teardown),
         cmocka_unit_test_setup_teardown(a_lock_that_cannot_be_opened, setup, teardown),
         cmocka_unit_test_setup_teardown(a_lock_that_fails_says_why, setup, teardown),
         cmocka_unit_test_setup_teardown(a_lock_that_vanishes_is_taken_anew, setup, teardown),
