@@ -1,6 +1,7 @@
 """Starts, stops and kills a `cairn server` of its own: free ports, fresh directories, random keys."""
 import json
 import os
+import random
 import re
 import secrets
 import shutil
@@ -25,9 +26,15 @@ def binary():
 
 
 def free_ports(count):
-    socks = [socket.socket() for _ in range(count)]
-    for sock in socks:
-        sock.bind(("127.0.0.1", 0))
+    """Ports that nobody listens on; below those that outgoing connections get, which could take one in between."""
+    socks = []
+    while len(socks) < count:
+        sock = socket.socket()
+        try:
+            sock.bind(("127.0.0.1", random.SystemRandom().randrange(10240, 32768)))
+            socks.append(sock)
+        except OSError:
+            sock.close()
     ports = [sock.getsockname()[1] for sock in socks]
     for sock in socks:
         sock.close()
