@@ -272,17 +272,17 @@ enum errc apply_group_put(struct apply *a, const struct meta_group_put *cmd)
         return ERRC_OK;
     }
     uint64_t revision = ++a->m->counters.revision;
-    struct group_record group = { cmd->group, revision };
+    struct group_record group = { .group = cmd->group };
     group.group.epoch++;
-    if (known != NULL) {
-        group.changed_revision = known->changed_revision;
-        for (unsigned i = 0; i < known->group.disk_count; i++) {
-            if (!disk_id_equal(known->group.disks[i], cmd->group.disks[i])) {
-                sweep_put(a, cmd->group.id, i);
-                group.changed_revision = revision;
-            }
+    for (unsigned i = 0; i < cmd->group.disk_count; i++) { /* no map that is older has a position that is new */
+        bool is_old = known != NULL && i < known->group.disk_count;
+        bool moves = is_old && !disk_id_equal(known->group.disks[i], cmd->group.disks[i]);
+        group.changed[i] = moves || known == NULL ? revision : known->changed[is_old ? i : 0];
+        if (moves) {
+            sweep_put(a, cmd->group.id, i);
         }
-    } else {
+    }
+    if (known == NULL) {
         known = group_add(a->m, cmd->group.id);
     }
     *known = group;
@@ -328,7 +328,7 @@ static void group_move(struct apply *a, struct group_record *group, unsigned pos
 {
     group->group.disks[position] = disk;
     group->group.epoch++;
-    group->changed_revision = a->m->counters.revision;
+    group->changed[position] = a->m->counters.revision;
     group_record_put(a, group);
     sweep_put(a, group->group.id, position);
 }

@@ -223,14 +223,29 @@ static bool extent_valid(const struct extent *extent)
     return extent->class_k <= CODE_K_MAX && extent->class_m <= CODE_M_MAX && places_distinct(extent, shards);
 }
 
-/* Whether the group still has the disks that a map of this revision showed. */
-static bool group_unchanged(struct machine *m, uint32_t group_id, uint64_t map_revision)
+/*
+ * The shards (bits) whose positions have got another disk since a map of this revision: they lie where nobody looks for them.
+ * All of them where the group is not known. map_revision 0: none.
+ */
+static uint32_t shards_displaced(struct machine *m, const struct extent *extent, uint64_t map_revision)
 {
-    if (map_revision == 0) {
-        return true;
+    unsigned count = (unsigned)extent->code.k + extent->code.m;
+    const struct group_record *group = map_revision > 0 ? machine_group(m, extent->group) : NULL;
+    uint32_t displaced = 0;
+    for (unsigned i = 0; i < count && map_revision > 0; i++) {
+        bool is_there = group != NULL && extent->position[i] < group->group.disk_count &&
+                        group->changed[extent->position[i]] <= map_revision;
+        displaced |= is_there ? 0 : UINT32_C(1) << i;
     }
-    const struct group_record *group = machine_group(m, group_id);
-    return group != NULL && group->changed_revision <= map_revision;
+    return displaced;
+}
+
+/* A new extent may lack displaced shards, as it may lack others: one more than are needed must be left (BLUEPRINT 2.1), or
+ * all of a code without parity. */
+static bool enough_left(const struct extent *extent)
+{
+    unsigned left = (unsigned)extent->code.k + extent->code.m - (unsigned)__builtin_popcount(extent->missing);
+    return left >= (unsigned)extent->code.k + (extent->code.m > 0);
 }
 
 /* A group of a class takes that class, in codes of the same m and at most its k (small objects). */
@@ -262,12 +277,15 @@ static enum errc extent_insert(struct apply *a, const struct extent_use *use, co
             return rc;
         }
     }
-    if (taken || !group_unchanged(a->m, extent->group, use->map_revision)) {
+    struct extent placed = *extent;
+    uint32_t displaced = shards_displaced(a->m, extent, use->map_revision);
+    placed.missing |= displaced;
+    placed.references = 0;
+    if (taken || (displaced != 0 && !enough_left(&placed))) {
         apply_outcome(a, META_STALE);
         return ERRC_OK;
     }
-    change->after = *extent;
-    change->after.references = 0;
+    change->after = placed;
     change->exists = true;
     return ERRC_OK;
 }
@@ -369,7 +387,7 @@ enum errc apply_extent_repaired(struct apply *a, const struct meta_extent_repair
         return rc;
     }
     if (!change->exists || change->before.epoch != cmd->epoch ||
-        !group_unchanged(a->m, cmd->after.group, cmd->map_revision)) {
+        shards_displaced(a->m, &cmd->after, cmd->map_revision) != 0) {
         apply_outcome(a, META_STALE);
         return ERRC_OK;
     }

@@ -541,21 +541,34 @@ enum errc record_request_decode(struct slice value, struct request_record *ret)
     return end(&dec);
 }
 
-/* Version 2 has a class; one without is written as version 1, which older programs read. */
+static bool group_changed_at_once(const struct group_record *group)
+{
+    for (unsigned i = 1; i < group->group.disk_count; i++) {
+        if (group->changed[i] != group->changed[0]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The lowest version that says it all: older programs read versions 1 and 2, in which all positions changed at once. */
 void record_group_encode(struct enc *enc, const struct group_record *in)
 {
+    bool at_once = group_changed_at_once(in);
     enc_reset(enc);
-    enc_u8(enc, in->group.class_k > 0 ? RECORD_GROUP_CLASS : RECORD_VERSION);
+    enc_u8(enc, !at_once ? RECORD_GROUP_CHANGES : in->group.class_k > 0 ? RECORD_GROUP_CLASS : RECORD_VERSION);
     meta_group_encode(enc, &in->group);
-    enc_uint(enc, in->changed_revision);
+    for (unsigned i = 0; i < (at_once ? 1u : in->group.disk_count); i++) {
+        enc_uint(enc, in->changed[i]);
+    }
 }
 
 enum errc record_group_decode(struct slice value, struct group_record *ret)
 {
     struct dec dec;
-    bool with_class = value.len > 0 && value.data[0] == RECORD_GROUP_CLASS;
+    uint8_t version = value.len > 0 ? value.data[0] : 0;
     enum errc rc = ERRC_OK;
-    if (with_class) {
+    if (version == RECORD_GROUP_CLASS || version == RECORD_GROUP_CHANGES) {
         dec = dec_of(value);
         (void)dec_u8(&dec);
     } else {
@@ -564,9 +577,15 @@ enum errc record_group_decode(struct slice value, struct group_record *ret)
     if (rc != ERRC_OK) {
         return rc;
     }
+    memset(ret->changed, 0, sizeof(ret->changed));
     meta_group_decode(&dec, &ret->group);
-    ret->changed_revision = dec_uint(&dec);
-    dec.failed = dec.failed || with_class != (ret->group.class_k > 0);
+    dec.failed = dec.failed || ret->group.disk_count > GROUP_DISKS_MAX ||
+                 (version != RECORD_GROUP_CHANGES && (version == RECORD_GROUP_CLASS) != (ret->group.class_k > 0));
+    ret->changed[0] = dec_uint(&dec);
+    for (unsigned i = 1; !dec.failed && i < ret->group.disk_count; i++) {
+        ret->changed[i] = version == RECORD_GROUP_CHANGES ? dec_uint(&dec) : ret->changed[0];
+    }
+    dec.failed = dec.failed || (version == RECORD_GROUP_CHANGES && group_changed_at_once(ret)); /* one form for each value */
     return end(&dec);
 }
 

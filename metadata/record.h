@@ -13,7 +13,8 @@
 #include "common/rpc/metadata_messages.h"
 
 #define RECORD_VERSION 1
-#define RECORD_GROUP_CLASS 2 /* version of a group's record that has a class */
+#define RECORD_GROUP_CLASS 2   /* version of a group's record that has a class */
+#define RECORD_GROUP_CHANGES 3 /* of one whose positions changed at different times; with a class or without */
 #define RECORD_GC_KEY 2      /* version of a gc item of kind GC_BODY, and of GC_BUCKET once it has a place */
 #define RECORD_PART_CHUNK 128 /* part references in one PART_LIST record */
 #define RECORD_CHUNKS_MAX ((PARTS_MAX + RECORD_PART_CHUNK - 1) / RECORD_PART_CHUNK)
@@ -105,7 +106,7 @@ struct session_record {
 
 struct group_record {
     struct meta_group group;
-    uint64_t changed_revision; /* of the map, when a place of it last got another disk */
+    uint64_t changed[GROUP_DISKS_MAX]; /* by position: revision of the map when it last got another disk, or the group was made */
 };
 
 struct token_record {

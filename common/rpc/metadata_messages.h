@@ -166,8 +166,8 @@ struct meta_object_put {
     struct meta_body body;
     uint32_t extent_count;         /* new extents of this write; refs to others must exist (copy) */
     const struct extent *extents;
-    uint64_t map_revision;         /* of the cluster map that the extents were placed by; STALE if one of their groups
-                                      got another disk since. 0: not checked */
+    uint64_t map_revision;         /* of the cluster map that the extents were placed by. Shards at positions that got
+                                      another disk since are missing; STALE if too few are left. 0: not checked */
 };
 
 struct meta_object_delete {

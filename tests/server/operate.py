@@ -104,6 +104,45 @@ def numbers_while_disks_are_lost_and_replaced(world):
     equal(up.status()["degraded_stripes"], 0, "after a restart")
 
 
+def uploads_go_on_while_a_disk_is_replaced(world):
+    """Those under way at that moment too: none is refused, and what they wrote is whole in the end."""
+    dirs = world.dirs(6)
+    up = world.up(dirs)
+    fill(up)
+    answers, stop = [], threading.Event()
+
+    def write(number):
+        s3, count = up.s3(), 0
+        while not stop.is_set():
+            key = f"w{number}-{count}"
+            answers.append((key, s3.put("bucket", key, BODY * 3)))
+            count += 1
+
+    for path in dirs[:2]:
+        shutil.rmtree(path)
+        up.wait_status("one disk lost", lambda s: [d["state"] for d in s["disks"]].count("online") == 5)
+        stop.clear()
+        threads = [threading.Thread(target=write, args=(f"{os.path.basename(path)}-{i}",)) for i in range(4)]
+        for thread in threads:
+            thread.start()
+        time.sleep(1)
+        before = len(answers)
+        code, _, err = up.cli("disk", "replace", path)
+        equal(code, 0, f"replace: {err}")
+        time.sleep(1)
+        stop.set()
+        for thread in threads:
+            thread.join()
+        true(len(answers) > before + 4, "nothing was written meanwhile")
+        refused = [f"{key}: {answer} {answer.body}" for key, answer in answers if answer.status != 200]
+        equal(refused, [], f"of {len(answers)} uploads")
+        up.wait_status("whole again", whole)
+    s3 = up.s3()
+    for key, _ in answers:
+        got = s3.get("bucket", key)
+        true(got.status == 200 and got.body == BODY * 3, f"{key}: {got}")
+
+
 def replace_refuses(world):
     dirs = world.dirs(4)
     up = world.up(dirs)

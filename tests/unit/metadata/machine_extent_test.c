@@ -495,13 +495,28 @@ static void disk_replaced(void **state)
     assert_int_equal(map.sweeps[0].position, 2);
     assert_true(map.revision > old_revision);
 
-    struct extent late = fixture_extent(&f, BYTES); /* written by the old map */
-    struct extent_ref ref = whole(&late);
-    struct meta_command cmd = put_extents(&f, b, "late", 1, &late, 1, &ref);
-    cmd.object_put.map_revision = old_revision;
-    assert_int_equal(fixture_apply(&f, &cmd).outcome, META_STALE);
-
-    fixture_reopen(&f);
+    /* Written by the old map: the shard at the position that changed is missing; with another one missing too few are left. */
+    for (unsigned i = 0; i < 2; i++) {
+        struct extent late = fixture_extent(&f, BYTES);
+        struct extent_ref ref = whole(&late);
+        struct meta_command cmd = put_extents(&f, b, i == 0 ? "late" : "later", 1, &late, 1, &ref);
+        cmd.object_put.map_revision = old_revision;
+        assert_int_equal(fixture_apply(&f, &cmd).outcome, META_OK);
+        assert_int_equal(fixture_status(&f).extents_missing[0], i + 1);
+        assert_int_equal(repair(&f).extents[i].missing, 4);
+        late = fixture_extent(&f, BYTES);
+        late.missing = 1;
+        ref = whole(&late);
+        cmd = put_extents(&f, b, "none", 1, &late, 1, &ref);
+        cmd.object_put.map_revision = old_revision;
+        assert_int_equal(fixture_apply(&f, &cmd).outcome, META_STALE);
+        cmd.object_put.map_revision = map.revision;
+        assert_int_equal(fixture_apply(&f, &cmd).outcome, META_OK);
+        fixture_delete(&f, b, "none");
+        fixture_reopen(&f); /* the revisions of the positions are kept */
+    }
+    fixture_delete(&f, b, "late");
+    fixture_delete(&f, b, "later");
     struct meta_command sweep = { .type = META_CMD_GROUP_SWEEP };
     unsigned steps = 0, marked = 0;
     for (struct meta_cluster_reply at = map; at.sweep_count > 0; at = cluster(&f)) {
