@@ -4,6 +4,7 @@
 #include "server/server_options.h"
 #include "server/service_notify.h"
 #include "server/start_watch.h"
+#include "server/stop_watch.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -74,7 +75,11 @@ static int serve(const struct server_options *options)
         signals_serve(server, &set);
         service_notify("STOPPING=1");
     }
-    return server_stop(server) == ERRC_OK ? 0 : EXIT_FAILED;
+    struct stop_watch stop;
+    stop_watch_begin(&stop, STOP_WATCH_MS);
+    rc = server_stop(server, &stop);
+    stop_watch_end(&stop);
+    return rc == ERRC_OK ? 0 : EXIT_FAILED;
 }
 
 static int command_run(enum server_command command, int argc, char **argv)

@@ -18,6 +18,7 @@
 #include "server/server.h"
 #include "server/server_background.h"
 #include "server/server_disks.h"
+#include "server/stop_watch.h"
 #include "server/trace.h"
 
 #include <stdio.h>
@@ -627,7 +628,7 @@ enum errc server_start(const struct server_options *options, struct server **ret
     }
     if (rc != ERRC_OK) {
         server->failed = true;
-        enum errc stopped = server_stop(server);
+        enum errc stopped = server_stop(server, NULL);
         ASSERT(stopped == ERRC_OK); /* the cause of rc is in e */
         return rc;
     }
@@ -695,11 +696,13 @@ static void stop_listeners(struct server *server)
     }
 }
 
-static void stop_services(struct server *server)
+static void stop_services(struct server *server, struct stop_watch *watch)
 {
     struct waiter waiter;
     struct server_background *background = atomic_exchange(&server->background, NULL);
+    stop_watch_step(watch, "repair, collection and scrubs");
     background_stop(background);
+    stop_watch_step(watch, "the end of the session");
     if (server->session != NULL) {
         struct session_call call = { .session = server->session };
         waiter_init(&call.waiter);
@@ -713,11 +716,13 @@ static void stop_services(struct server *server)
         (void)waiter_wait(&waiter); /* how the last refresh ended is of no interest */
     }
     if (server->node != NULL) {
+        stop_watch_step(watch, "the disks");
         waiter_init(&waiter);
         node_close(server->node, on_ended, &waiter);
         (void)waiter_wait(&waiter);
     }
     if (server->voter != NULL) {
+        stop_watch_step(watch, "the metadata");
         waiter_init(&waiter);
         voter_close(server->voter, on_ended, &waiter);
         (void)waiter_wait(&waiter);
@@ -742,19 +747,23 @@ static void jobs_end_there(void *data)
     server->jobs_ended = true;
 }
 
-enum errc server_stop(struct server *server)
+enum errc server_stop(struct server *server, struct stop_watch *watch)
 {
     atomic_store(&server->ready, false);
+    stop_watch_step(watch, "requests under way");
     stop_listeners(server);
     if (server->cluster != NULL) {
+        stop_watch_step(watch, "calls of other processes");
         cluster_stop_port(server);
         metadata_client_hurry(&server->meta, env_now_ns(server->env) + LAST_CALLS_NS);
     }
+    stop_watch_step(watch, "jobs of the admin port");
     if (server->completions != NULL) {
         wait_run(server->completions, jobs_end_there, server);
     }
     executor_end(server->admin_jobs);
     fsck_destroy(server->fsck);
+    stop_watch_step(watch, "connections");
     for (unsigned i = 0; i < server->loop_count; i++) {
         loop_stop(server->loops[i]);
         loop_destroy(server->loops[i]);
@@ -765,7 +774,8 @@ enum errc server_stop(struct server *server)
     }
     gateway_destroy(server->gateway);
     trace_destroy(server->trace);
-    stop_services(server);
+    stop_services(server, watch);
+    stop_watch_step(watch, "the last threads");
     if (server->cluster != NULL) {
         cluster_clients_end(server);
     }
