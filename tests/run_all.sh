@@ -44,6 +44,7 @@ suite packages tests/tools/backports_source_test.sh
 suite package tests/tools/package_test.py
 suite unit tests/run_unit.sh asan
 suite threads tests/run_unit.sh tsan
+suite optimized tests/run_unit.sh release
 suite simulation tests/sim/run_cluster.sh
 suite linear tests/chaos/linear_test.py
 suite clients tests/clients/run_clients.py
