@@ -91,6 +91,7 @@ struct cluster {
     bool plan_wanted;              /* since then; not by a start alone */
     uint64_t refused_logged_ns;    /* when it was last said which disks stand in two nodes */
     bool give_up_wanted;           /* disks that are away, at once: `cairn repair run` */
+    bool port_ended;               /* under the guard: it takes nothing more */
     bool jobs_ended;               /* nothing is posted to admin_jobs any more: they end */
     bool topology_posted;
     uint64_t health_seen;          /* of the map when the repair worker was last told to look */

@@ -295,6 +295,9 @@ void cluster_stop_port(struct server *server)
     cluster_heartbeat_stop(server);
     cluster_renew_stop(server);
     if (cluster->port != NULL) {
+        (void)pthread_mutex_lock(&cluster->guard);
+        cluster->port_ended = true;
+        (void)pthread_mutex_unlock(&cluster->guard);
         waiter_init(&waiter);
         rpc_server_stop(cluster->port, PORT_GRACE_MS, on_ended, &waiter);
         (void)waiter_wait(&waiter); /* always OK */

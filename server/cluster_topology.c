@@ -101,6 +101,22 @@ void cluster_voters_read(struct server *server)
     enc_free(&head);
 }
 
+/* Under the guard. Nobody takes a call of a node that was removed. */
+static void removed_bar(struct cluster *cluster, const struct meta_cluster_reply *map)
+{
+    struct node_id *removed = mem_alloc((map->node_count + 1) * sizeof(*removed));
+    unsigned count = 0;
+    for (uint32_t i = 0; i < map->node_count; i++) {
+        if (map->nodes[i].state == META_NODE_REMOVED_FOR_EVER) {
+            removed[count++] = map->nodes[i].id;
+        }
+    }
+    if (cluster->port != NULL && !cluster->port_ended) {
+        rpc_server_bar(cluster->port, removed, count);
+    }
+    mem_free(removed);
+}
+
 void cluster_nodes_take(void *data, const struct meta_cluster_reply *map)
 {
     struct server *server = data;
@@ -112,6 +128,9 @@ void cluster_nodes_take(void *data, const struct meta_cluster_reply *map)
         if (map->nodes[i].role == ROLE_STORAGE_NODE && map->nodes[i].state != META_NODE_REMOVED_FOR_EVER) {
             peer_follow(server, &map->nodes[i]);
         }
+    }
+    if (newest) {
+        removed_bar(cluster, map);
     }
     (void)pthread_mutex_unlock(&cluster->guard);
     if (newest) {

@@ -87,6 +87,7 @@ struct rpc_client {
     uint64_t next_try_ns; /* no attempt to connect before */
     uint32_t backoff_ms;  /* 0: the last attempt succeeded */
     struct error last_error;
+    uint64_t refusal_logged_ns; /* 0: never */
 
     unsigned client_calls; /* structs alive */
     bool destroying;

@@ -114,7 +114,12 @@ void connection_settle(struct rpc_connection *self)
         return;
     }
     pressure_check(self);
-    if (self->server->stopping && self->requests == 0) {
+    unsigned busy = self->requests - (self->arriving != NULL ? 1 : 0); /* a body that never comes keeps nothing open */
+    if (self->barred && busy == 0 && !self->finishing) {
+        struct error e = ERROR_INIT;
+        (void)server_bar_error(&e);
+        connection_refuse(self, &e);
+    } else if (self->server->stopping && self->requests == 0) {
         connection_finish(self);
     }
 }
@@ -234,6 +239,7 @@ static void on_opened(void *data)
         rc = error_set(&e, ERRC_DENIED, "the peer's certificate is of another cluster");
     }
     struct rpc_server *server = self->server;
+    rc = rc == ERRC_OK ? server_bar_check(server, identity.node, &e) : rc;
     if (rc == ERRC_OK && atomic_load(&server->connection_count) - server->stranger_count >= server->limits.connections) {
         rc = error_set(&e, ERRC_LIMIT, "more than %u connections", server->limits.connections);
     }

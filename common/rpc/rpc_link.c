@@ -3,10 +3,13 @@
  */
 #include "common/base/assert.h"
 #include "common/base/mem.h"
+#include "common/io/log.h"
 #include "common/rpc/rpc_client_parts.h"
 
 #include <stdio.h>
 #include <string.h>
+
+#define REFUSAL_LOG_NS UINT64_C(60000000000)
 
 static void link_fail(struct link *self, const struct error *reason)
 {
@@ -97,6 +100,16 @@ static void on_opened(void *data)
     hello_send(self);
 }
 
+/* Once a minute for each client: it is tried again and again. */
+static void refusal_log(struct rpc_client *client, const struct error *reason)
+{
+    uint64_t now_ns = env_now_ns(client->config.env);
+    if (client->refusal_logged_ns == 0 || now_ns - client->refusal_logged_ns >= REFUSAL_LOG_NS) {
+        client->refusal_logged_ns = now_ns;
+        LOG_WARN(log_event("refused_by_peer"), log_text("peer", client->address), log_error_of(reason));
+    }
+}
+
 /* The answer to ours, or the reason why the peer closes. */
 static void hello_received(struct link *self, const struct rpc_frame *frame)
 {
@@ -105,6 +118,7 @@ static void hello_received(struct link *self, const struct rpc_frame *frame)
     uint16_t version;
     if (frame->header.status != ERRC_OK) {
         (void)error_set(&e, (enum errc)frame->header.status, "refused by the peer: %s", frame->text);
+        refusal_log(self->client, &e);
     } else if (self->state != LINK_GREETING) {
         (void)error_set(&e, ERRC_INVALID, "a HELLO out of place");
     } else if (rpc_hello_decode(slice_of(frame->head, frame->header.head_bytes), &theirs, &e) == ERRC_OK &&

@@ -38,6 +38,9 @@ static enum errc request_admit(const struct rpc_request *request, const struct r
     const struct rpc_connection *connection = request->connection;
     struct rpc_server *server = connection->server;
     uint8_t role = connection->peer.role;
+    if (connection->barred) {
+        return server_bar_error(e);
+    }
     if (info == NULL) {
         return error_set(e, ERRC_UNSUPPORTED, "method 0x%04x is not known here", header->method);
     }
@@ -172,6 +175,10 @@ void request_run(struct rpc_request *request)
 {
     struct rpc_call *call = &request->call;
     struct rpc_server *server = request->connection->server;
+    if (request->channel != NULL && request->connection->barred) { /* while its body came */
+        (void)server_bar_error(&call->error);
+        request->channel = NULL;
+    }
     if (request->channel == NULL) {
         call->status = call->error.code;
         on_finished(call);

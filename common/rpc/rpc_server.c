@@ -64,6 +64,62 @@ void rpc_server_route(struct rpc_server *self, uint16_t method_first, uint16_t m
     self->routes[self->route_count++] = (struct route){ method_first, method_last, channel };
 }
 
+/* ---- nodes that were removed ---- */
+
+struct bar {
+    struct task task;
+    struct rpc_server *server;
+    unsigned count;
+    struct node_id nodes[];
+};
+
+enum errc server_bar_error(struct error *e)
+{
+    return error_set(e, ERRC_DENIED, "this node was removed from the cluster: join with an empty --data");
+}
+
+enum errc server_bar_check(const struct rpc_server *self, struct node_id node, struct error *e)
+{
+    for (unsigned i = 0; i < self->barred_count; i++) {
+        if (node_id_equal(self->barred[i], node)) {
+            return server_bar_error(e);
+        }
+    }
+    return ERRC_OK;
+}
+
+static void on_bar(struct task *task)
+{
+    struct bar *bar = container_of(task, struct bar, task);
+    struct rpc_server *self = bar->server;
+    self->barred = mem_realloc(self->barred, (self->barred_count + bar->count) * sizeof(struct node_id));
+    for (unsigned i = 0; i < bar->count; i++) {
+        if (server_bar_check(self, bar->nodes[i], NULL) == ERRC_OK) {
+            self->barred[self->barred_count++] = bar->nodes[i];
+        }
+    }
+    list_for_each(node, &self->connections) {
+        struct rpc_connection *connection = container_of(node, struct rpc_connection, link);
+        if (connection->stream != NULL && connection->peer.role != ROLE_NONE &&
+            server_bar_check(self, connection->peer.node, NULL) != ERRC_OK) {
+            connection->barred = true;
+            connection_settle(connection);
+        }
+    }
+    mem_free(bar);
+}
+
+void rpc_server_bar(struct rpc_server *self, const struct node_id *nodes, unsigned count)
+{
+    if (count == 0) {
+        return;
+    }
+    struct bar *bar = mem_alloc(sizeof(*bar) + count * sizeof(*nodes));
+    *bar = (struct bar){ .task = { .run = on_bar }, .server = self, .count = count };
+    memcpy(bar->nodes, nodes, count * sizeof(*nodes));
+    executor_post(self->executor, &bar->task);
+}
+
 /* ---- stopping ---- */
 
 void server_settle(struct rpc_server *self)
@@ -120,6 +176,7 @@ void rpc_server_destroy(struct rpc_server *self)
         return;
     }
     ASSERT(self->stopped_called);
+    mem_free(self->barred);
     mem_free(self);
 }
 

@@ -67,6 +67,10 @@ unsigned rpc_server_port(const struct rpc_server *server);
 void rpc_server_route(struct rpc_server *server, uint16_t method_first, uint16_t method_last,
                       struct rpc_channel *channel);
 
+/* Nodes that were removed from the cluster, beside those named before, for ever: their connections are refused DENIED. One that
+ * stands takes no more calls and ends when those under way are answered. Any thread, not after rpc_server_stop. */
+void rpc_server_bar(struct rpc_server *server, const struct node_id *nodes, unsigned count);
+
 /* Takes no new connections and answers new requests UNAVAILABLE; those in flight finish and are answered, at most
  * `grace_ms` long, then connections are closed. `stopped` runs once, on the loop's thread, when the services have
  * finished every call. */

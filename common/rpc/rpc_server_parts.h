@@ -32,6 +32,8 @@ struct rpc_server {
     struct list strangers;   /* those of them that have shown no certificate, the oldest first */
     unsigned stranger_count;
     struct rpc_hello hello;
+    struct node_id *barred;        /* nodes that were removed from the cluster */
+    unsigned barred_count;
 
     bool stopping;
     bool stopped_called;
@@ -61,6 +63,7 @@ struct rpc_connection {
     bool greeted;              /* HELLO received and answered */
     bool paused;
     bool finishing;            /* reads no more requests */
+    bool barred;               /* its node was removed since it was opened */
     unsigned requests;         /* in flight: given to services or being answered */
     uint64_t bytes;
     uint64_t reply_bytes;      /* of late: what a bulk call is likely to be answered with */
@@ -81,6 +84,9 @@ struct rpc_request {
     struct tls_write write;
     struct slice parts[RPC_PAYLOADS_MAX + 2];
 };
+
+enum errc server_bar_check(const struct rpc_server *self, struct node_id node, struct error *e); /* DENIED: was removed */
+enum errc server_bar_error(struct error *e);
 
 void connection_accept(void *data, struct tls_stream *stream);
 void connection_refuse(struct rpc_connection *self, const struct error *reason);

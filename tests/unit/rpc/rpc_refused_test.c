@@ -222,6 +222,67 @@ static void stranger(void **state)
     tls_context_destroy(tls);
 }
 
+/* A node that was removed while it had connections: what is under way is answered, nothing else is, and it comes in no more. */
+static void a_node_that_was_removed(void **state)
+{
+    (void)state;
+    struct wire_call held = { .call = { .method = 0 } };
+    struct error e = ERROR_INIT;
+    struct tls_context *tls = wire_context(&world.ca, ROLE_GATEWAY, 7, -10, 100);
+    struct tls_context *other_tls = wire_context(&world.ca, ROLE_GATEWAY, 8, -10, 100);
+    struct rpc_client_config config = wire_client_config(&world, tls, 7);
+    struct rpc_client_config other_config = wire_client_config(&world, other_tls, 8);
+    struct rpc_client *client = rpc_client_create(&config);
+    struct rpc_client *other = rpc_client_create(&other_config);
+    const struct node_id removed[] = { wire_node(9), wire_node(7) };
+    wire_call_start(&held, &world, client, RPC_NODE_SHARD_STAT, "h", 30000);
+    assert_int_equal(wire_call_once(&world, client, RPC_NODE_SHARD_STAT, "e", NULL), ERRC_OK);
+    assert_int_equal(wire_call_once(&world, other, RPC_NODE_SHARD_STAT, "e", NULL), ERRC_OK);
+
+    rpc_server_bar(world.server, removed, 2);
+    wire_world_sync(&world);
+    assert_int_equal(wire_call_once(&world, client, RPC_NODE_SHARD_STAT, "e", &e), ERRC_DENIED);
+    assert_non_null(strstr(e.text, "removed from the cluster"));
+    assert_int_equal(atomic_load(&world.calls), 3);
+    wire_world_release(&world);
+    assert_int_equal(wire_call_wait(&held), ERRC_OK);
+    rpc_call_release(&held.call);
+    wire_world_await_refused(&world, 2, &e); /* the call, then the connection */
+    assert_non_null(strstr(e.text, "removed from the cluster"));
+
+    assert_int_equal(wire_call_once(&world, client, RPC_NODE_SHARD_STAT, "e", &e), ERRC_UNAVAILABLE);
+    assert_non_null(strstr(e.text, "refused by the peer: this node was removed from the cluster"));
+    assert_int_equal(wire_call_once(&world, other, RPC_NODE_SHARD_STAT, "e", NULL), ERRC_OK);
+    assert_int_equal(atomic_load(&world.calls), 4);
+    wire_client_destroy(client);
+    wire_client_destroy(other);
+    tls_context_destroy(tls);
+    tls_context_destroy(other_tls);
+}
+
+/* Its connection is idle: it is cut, not only refused what comes next. */
+static void an_idle_node_that_was_removed(void **state)
+{
+    (void)state;
+    struct tls_context *tls = wire_context(&world.ca, ROLE_GATEWAY, 7, -10, 100);
+    struct rpc_client_config config = wire_client_config(&world, tls, 7);
+    struct rpc_client *client = rpc_client_create(&config);
+    struct rpc_client_status status = { .connections = 1 };
+    const struct node_id removed = wire_node(7);
+    struct error e = ERROR_INIT;
+    assert_int_equal(wire_call_once(&world, client, RPC_NODE_SHARD_STAT, "e", NULL), ERRC_OK);
+    rpc_server_bar(world.server, &removed, 1);
+    wire_world_await_refused(&world, 1, &e);
+    assert_int_equal(e.code, ERRC_DENIED);
+    for (unsigned i = 0; i < 1000 && status.connections > 0; i++) {
+        (void)usleep(10000);
+        rpc_client_status(client, &status);
+    }
+    assert_int_equal(status.connections, 0);
+    wire_client_destroy(client);
+    tls_context_destroy(tls);
+}
+
 /* What a client sent, sent again. */
 static void replay(void **state)
 {
@@ -413,6 +474,7 @@ int main(void)
         TEST(plain_text),    TEST(silence),  TEST(foreign_ca), TEST(expired), TEST(not_yet_valid),
         TEST(other_cluster), TEST(client_checks_the_server),  TEST(roles),   TEST(stranger),
         TEST(replay),        TEST(wrong_hellos), TEST(wrong_frames), TEST(cut_frame),
+        TEST(a_node_that_was_removed), TEST(an_idle_node_that_was_removed),
         cmocka_unit_test_setup_teardown(strangers_give_way, open_small_world, close_world),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
