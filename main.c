@@ -26,7 +26,7 @@ static int metadata_command_run(int argc, char **argv);
 static const struct command commands[] = {
     { "server", "store and serve objects on the given directories: the whole system in one process", server_run },
     { "cluster", "make a new cluster of several machines", cluster_run },
-    { "metadata", "run a voter of a cluster's metadata service; list, promote, remove, recover voters", metadata_command_run },
+    { "metadata", "run a voter of a cluster's metadata service; list, promote, remove, back up, rebuild voters", metadata_command_run },
     { "storage-node", "keep a cluster's shards on this machine's disks", storage_node_run },
     { "gateway", "serve S3 from a cluster", gateway_run },
     { "status", "show what a running server stores, and what is degraded", admin_status_run },
@@ -96,7 +96,7 @@ static int unknown_command(const char *name)
 /* 'cairn metadata --data DIR' is a process, 'cairn metadata list' a verb. */
 static int metadata_command_run(int argc, char **argv)
 {
-    bool offline = argc > 1 && strcmp(argv[1], "recover") == 0;
+    bool offline = argc > 1 && (strcmp(argv[1], "recover") == 0 || strcmp(argv[1], "rebuild") == 0);
     return argc > 1 && argv[1][0] != '-' && !offline ? admin_metadata_run(argc, argv) : metadata_run(argc, argv);
 }
 

@@ -152,6 +152,24 @@ enum errc apply_session_close(struct apply *a, const struct meta_session_close *
     return ERRC_OK;
 }
 
+#define REBUILT_SESSIONS (UINT64_C(1) << 32)
+#define REBUILT_REVISIONS (UINT64_C(1) << 32)
+
+void apply_rebuilt(struct apply *a)
+{
+    struct machine *m = a->m;
+    for (unsigned i = 0; i < m->open_count; i++) {
+        struct key key;
+        key_table_u64(&key, TABLE_SESSION, m->open_sessions[i]);
+        apply_delete(a, &key);
+    }
+    m->open_count = 0;
+    memset(m->sessions, 0, sizeof(m->sessions));
+    m->counters.status.sessions_open = 0;
+    m->counters.next_session += REBUILT_SESSIONS;
+    m->counters.revision += REBUILT_REVISIONS;
+}
+
 /* ---- groups ---- */
 
 static uint32_t group_position(const struct machine *m, uint32_t id)

@@ -1,4 +1,4 @@
-/* checkpoint_files - what checkpoint.c and checkpoint_fetch.c share: manifests and names. Theirs only. */
+/* checkpoint_files - what checkpoint.c and checkpoint_fetch.c share: manifests and names; the admin port reads manifests. */
 #ifndef METADATA_CHECKPOINT_FILES_H
 #define METADATA_CHECKPOINT_FILES_H
 

@@ -356,3 +356,17 @@ enum errc machine_skip_to(struct machine *m, uint64_t index, uint32_t sub, struc
     m->broken = rc != ERRC_OK;
     return rc;
 }
+
+enum errc machine_rebuilt(struct machine *m, uint64_t index, struct error *e)
+{
+    if (m->broken) {
+        return error_set(e, ERRC_INTERNAL, "the state machine stopped at an earlier error");
+    }
+    ASSERT(index > m->position.index);
+    struct apply a = { .m = m, .e = e, .index = index, .counters_before = m->counters };
+    command_begin(m);
+    apply_rebuilt(&a);
+    enum errc rc = commit(m, index, 0, e);
+    m->broken = rc != ERRC_OK;
+    return rc;
+}

@@ -56,6 +56,13 @@ MUST_CHECK enum errc machine_apply(struct machine *machine, uint64_t index, uint
 /* Moves the position without a command: log entries that carry none (no-ops, configuration). */
 MUST_CHECK enum errc machine_skip_to(struct machine *machine, uint64_t index, uint32_t sub, struct error *e);
 
+/*
+ * The state is an old one that becomes the newest again (voter_rebuild.h): position (index, 0), which is behind all that
+ * the lost history can have come to. Sessions that are open are forgotten, not closed, so that nobody takes what they wrote
+ * since for leftovers; ids of sessions and revisions of the map go on far above those that were given since.
+ */
+MUST_CHECK enum errc machine_rebuilt(struct machine *machine, uint64_t index, struct error *e);
+
 /* Sessions that are open, ascending; borrowed until the next command. The applying thread. */
 unsigned machine_open_sessions(const struct machine *machine, const uint64_t **ret_sessions);
 

@@ -197,6 +197,7 @@ MUST_CHECK enum errc apply_upload_complete(struct apply *a, const struct meta_up
 MUST_CHECK enum errc apply_session_open(struct apply *a, const struct meta_session_open *cmd);
 MUST_CHECK enum errc apply_session_reserve(struct apply *a, const struct meta_session_reserve *cmd);
 MUST_CHECK enum errc apply_session_close(struct apply *a, const struct meta_session_close *cmd);
+void apply_rebuilt(struct apply *a);
 MUST_CHECK enum errc apply_session_check(struct apply *a, uint64_t session); /* STALE unless open */
 /* ---- apply_request.c ---- */
 /* The result (borrows scratch) if the request was done before; STALE if that cannot be told any more. */

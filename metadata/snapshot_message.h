@@ -18,7 +18,7 @@ enum snapshot_request_kind { SNAPSHOT_DESCRIBE = 1, SNAPSHOT_PIECE = 2 }; /* in 
 
 struct snapshot_request {
     uint8_t kind;
-    uint64_t index;    /* PIECE: of the checkpoint, from here on */
+    uint64_t index;    /* PIECE: of the checkpoint; DESCRIBE: one that covers less will not do. PIECE only, from here on: */
     struct slice name; /* a file of it */
     uint64_t offset;
     uint32_t length;   /* at most SNAPSHOT_PIECE_BYTES */

@@ -23,14 +23,14 @@
 
 /* ---- for others ---- */
 
-static void describe(struct voter *voter, struct rpc_call *call)
+static void describe(struct voter *voter, struct rpc_call *call, uint64_t index_min)
 {
     const struct voter_entry *entry = window_at(&voter->window, voter->checkpoint.index);
     if (!voter->leading || voter->dead) {
         voter_refuse(voter, call);
         return;
     }
-    if (voter->checkpoint.index == 0 || entry == NULL) {
+    if (voter->checkpoint.index == 0 || voter->checkpoint.index < index_min || entry == NULL) {
         voter->checkpoint_wanted = voter->checkpoint_wanted > 0 ? voter->checkpoint_wanted : 1;
         rpc_call_finish(call, error_set(&call->error, ERRC_UNAVAILABLE, "a checkpoint is being made"));
         voter_advance(voter);
@@ -48,7 +48,12 @@ static void describe(struct voter *voter, struct rpc_call *call)
 static void on_snapshot_call(struct task *task)
 {
     struct rpc_call *call = container_of(task, struct rpc_call, task);
-    describe(call->service_data, call);
+    struct snapshot_request request;
+    if (snapshot_request_decode(call->head, &request) == ERRC_OK) { /* it was once before */
+        describe(call->service_data, call, request.index);
+    } else {
+        rpc_call_finish(call, ERRC_CORRUPT);
+    }
 }
 
 /* Names of the checkpoint's folder only. */

@@ -48,6 +48,8 @@ static const struct admin_route routes[] = {
     { "POST", "/admin/v1/nodes/state", admin_node_state, BY_LEADER },
     { "POST", "/admin/v1/tokens", admin_token_create, BY_LEADER },
     { "GET", "/admin/v1/metadata", admin_metadata, BY_VOTER },
+    { "GET", "/admin/v1/metadata/checkpoint", admin_checkpoint, BY_LEADER },
+    { "GET", "/admin/v1/metadata/checkpoint/piece", admin_checkpoint_piece, BY_LEADER },
     { "POST", "/admin/v1/metadata/promote", admin_metadata_promote, BY_LEADER },
     { "POST", "/admin/v1/metadata/remove", admin_metadata_remove, BY_LEADER },
 };
@@ -137,6 +139,9 @@ static void query_fill(struct admin_query *query, const struct s3_param *params,
     query->version_id = param_copy(params, count, "version-id");
     query->after = param_copy(params, count, "after");
     query->status = param_copy(params, count, "status");
+    query->index = param_copy(params, count, "index");
+    query->name = param_copy(params, count, "name");
+    query->offset = param_copy(params, count, "offset");
 }
 
 static void query_free(struct admin_query *query)
@@ -146,6 +151,9 @@ static void query_free(struct admin_query *query)
     mem_free(query->version_id);
     mem_free(query->after);
     mem_free(query->status);
+    mem_free(query->index);
+    mem_free(query->name);
+    mem_free(query->offset);
     json_decref(query->body);
 }
 

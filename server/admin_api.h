@@ -22,7 +22,7 @@ void admin_api_register(struct server *server, struct http_admin *admin);
  * {"error": e->text}. Runs on the job executor. */
 struct admin_query {
     struct server *server;
-    char *bucket, *key, *version_id, *after, *status; /* decoded query parameters or NULL; owned by the job */
+    char *bucket, *key, *version_id, *after, *status, *index, *name, *offset; /* decoded query parameters or NULL; owned by the job */
     json_t *body;                    /* the parsed request body or NULL; owned by the job */
 };
 unsigned admin_status(const struct admin_query *query, json_t **ret_json, struct error *e);
@@ -45,6 +45,9 @@ unsigned admin_node_state(const struct admin_query *query, json_t **ret_json, st
 unsigned admin_metadata(const struct admin_query *query, json_t **ret_json, struct error *e);
 unsigned admin_metadata_promote(const struct admin_query *query, json_t **ret_json, struct error *e);
 unsigned admin_metadata_remove(const struct admin_query *query, json_t **ret_json, struct error *e);
+/* admin_checkpoint.c */
+unsigned admin_checkpoint(const struct admin_query *query, json_t **ret_json, struct error *e);
+unsigned admin_checkpoint_piece(const struct admin_query *query, json_t **ret_json, struct error *e);
 unsigned admin_token_create(const struct admin_query *query, json_t **ret_json, struct error *e);
 unsigned admin_disk_replace(const struct admin_query *query, json_t **ret_json, struct error *e);
 

@@ -134,6 +134,9 @@ MUST_CHECK enum errc cluster_member_change(struct server *server, const struct m
 /* cluster_recover.c: `cairn metadata recover` */
 MUST_CHECK enum errc cluster_step_recover(struct server *server, struct error *e);
 void cluster_recover_print(const struct server *server);
+/* cluster_rebuild.c: `cairn metadata rebuild` */
+MUST_CHECK enum errc cluster_step_rebuild(struct server *server, struct error *e);
+void cluster_rebuild_print(const struct server *server);
 /* This voter ends leading, if it does and another can; waits at most 1.5 s (voter_hand_over). */
 void cluster_hand_over(struct server *server);
 uint64_t cluster_raft_id(struct node_id node); /* of the voter of a node that joined */

@@ -223,6 +223,7 @@ const server_step *cluster_steps(enum server_command command)
 {
     static const server_step init[] = { step_probe, server_step_executors, cluster_init, step_init_voter, NULL };
     static const server_step recover[] = { server_step_executors, cluster_step_recover, NULL };
+    static const server_step rebuild[] = { server_step_executors, cluster_step_rebuild, NULL };
     static const server_step metadata[] = {
         step_probe, server_step_executors, step_out_loop, cluster_identity_start, cluster_step_voter, step_port,
         cluster_step_member, step_voter_register, step_map, server_step_session, cluster_renew_start, step_serve,
@@ -242,6 +243,8 @@ const server_step *cluster_steps(enum server_command command)
         return init;
     case SERVER_METADATA_RECOVER:
         return recover;
+    case SERVER_METADATA_REBUILD:
+        return rebuild;
     case SERVER_METADATA:
         return metadata;
     case SERVER_STORAGE_NODE:
@@ -259,6 +262,8 @@ void cluster_banner_print(const struct server *server)
     const struct identity *identity = &server->cluster->identity;
     if (server->options.command == SERVER_METADATA_RECOVER) {
         cluster_recover_print(server);
+    } else if (server->options.command == SERVER_METADATA_REBUILD) {
+        cluster_rebuild_print(server);
     } else if (server->options.command == SERVER_CLUSTER_INIT) {
         char id[ID_HEX_BYTES];
         id_hex(identity->cluster.bytes, id);

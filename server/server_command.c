@@ -110,6 +110,9 @@ int metadata_run(int argc, char **argv)
     if (argc > 1 && strcmp(argv[1], "recover") == 0) {
         return command_run(SERVER_METADATA_RECOVER, argc - 1, argv + 1);
     }
+    if (argc > 1 && strcmp(argv[1], "rebuild") == 0) {
+        return command_run(SERVER_METADATA_REBUILD, argc - 1, argv + 1);
+    }
     return command_run(SERVER_METADATA, argc, argv);
 }
 

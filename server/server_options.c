@@ -347,6 +347,27 @@ static enum errc apply_accepts_data_loss(struct server_options *options, const c
     return switch_parse(value, &options->accepts_data_loss, e);
 }
 
+static enum errc apply_from(struct server_options *options, const char *value, struct error *e)
+{
+    (void)e;
+    options->from = value;
+    return ERRC_OK;
+}
+
+static enum errc apply_endpoint(struct server_options *options, const char *value, struct error *e)
+{
+    (void)e;
+    options->endpoint = value;
+    return ERRC_OK;
+}
+
+static enum errc apply_backup(struct server_options *options, const char *value, struct error *e)
+{
+    (void)e;
+    options->backup = value;
+    return ERRC_OK;
+}
+
 static enum errc apply_help(struct server_options *options, const char *value, struct error *e)
 {
     (void)value;
@@ -425,7 +446,12 @@ static const struct option_row rows[] = {
     { ADMIN, "metrics-auth", NULL, "want signed requests for /metrics too", apply_metrics_auth, ONE },
     { ALL, "small-classes", "INLINE:COPIES", NULL, apply_small_classes, ONE },
     { ALL | SERVER_STORAGE_NODE, "dir", "DIR", NULL, apply_dir, FILE_ONLY, offsetof(struct server_options, dir_count) },
-    { SERVER_METADATA_RECOVER, "i-accept-data-loss", NULL, "do it: what only the lost voters had is gone for good",
+    { SERVER_METADATA_REBUILD, "from", "s3://BUCKET/PREFIX", "where the backups are", apply_from, COMMAND_LINE, 0 },
+    { SERVER_METADATA_REBUILD, "endpoint", "URL", "of that S3 service: http(s)://HOST[:PORT]", apply_endpoint, COMMAND_LINE, 0 },
+    { SERVER_METADATA_REBUILD, "backup", "NAME", "this one, as 'cairn metadata backups' names it (default: the newest)",
+      apply_backup, COMMAND_LINE, 0 },
+    { SERVER_METADATA_RECOVER | SERVER_METADATA_REBUILD, "i-accept-data-loss", NULL,
+      "do it: what only the lost voters had is gone for good",
       apply_accepts_data_loss, COMMAND_LINE, 0 },
     { ALL | ROLES | SERVER_ONCE, "config", "FILE", "take what is not given here from this file (man cairn-config)", apply_config,
       COMMAND_LINE, 0 },
@@ -539,7 +565,7 @@ static const struct section *section_find(const char *name)
 static const struct option_row *key_find(const struct section *section, enum server_command command, const char *key)
 {
     const struct option_row *row = row_find(command, key, strlen(key));
-    for (unsigned bit = SERVER_ALL; row == NULL && bit <= SERVER_METADATA_RECOVER; bit <<= 1) {
+    for (unsigned bit = SERVER_ALL; row == NULL && bit <= SERVER_METADATA_REBUILD; bit <<= 1) {
         row = (section->commands & bit) != 0 ? row_find((enum server_command)bit, key, strlen(key)) : NULL;
     }
     return row != NULL && row->place != COMMAND_LINE && (row->commands & section->commands) != 0 ? row : NULL;
@@ -747,6 +773,17 @@ static const struct command_text texts[] = {
       "the one with the greatest term and then index. Options:\n",
       "\nWhat the lost voters had acknowledged and this one had not heard of is gone. Delete the lost voters' data:\n"
       "should they run again, there are two clusters. Then start this voter, and let others join.\n" },
+    { SERVER_METADATA_REBUILD, "metadata rebuild",
+      "Usage: cairn metadata rebuild --data DIR --from s3://BUCKET/PREFIX --endpoint URL --i-accept-data-loss\n"
+      "All of a cluster's voters are lost: make one out of a backup of 'cairn metadata backup'.\n\n"
+      "DIR holds the small files of one of the lost voters, of which you kept a copy: identity, node.key, node.pem,\n"
+      "ca.pem, ca.key, credentials; and no folder 'metadata'. Without --i-accept-data-loss it only says which backup\n"
+      "it would take. Options:\n",
+      "\nEnvironment:\n"
+      "  AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL, AWS_CA_BUNDLE\n"
+      "                            of the bucket of the backups\n\n"
+      "The metadata is as it was when the backup was made: objects that were written since are gone, objects that were\n"
+      "deleted since are there and may be unreadable. See docs/OPERATIONS.md.\n" },
     { SERVER_STORAGE_NODE, "storage-node",
       "Usage: cairn storage-node --data DIR --listen ADDR:PORT [--join ADDR:PORT,... --token-file FILE] [OPTION]... DISK...\n"
       "Keep shards on the given directories, each of them a disk. Options:\n",

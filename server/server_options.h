@@ -28,8 +28,9 @@ enum server_command {
     SERVER_GATEWAY = 8,
     SERVER_CLUSTER_INIT = 16, /* cairn cluster init: the first voter, once */
     SERVER_METADATA_RECOVER = 32, /* cairn metadata recover: one voter goes on without the others, once */
+    SERVER_METADATA_REBUILD = 64, /* cairn metadata rebuild: a voter out of a backup, once */
 };
-#define SERVER_ONCE (SERVER_CLUSTER_INIT | SERVER_METADATA_RECOVER) /* nothing runs afterwards */
+#define SERVER_ONCE (SERVER_CLUSTER_INIT | SERVER_METADATA_RECOVER | SERVER_METADATA_REBUILD) /* nothing runs afterwards */
 #define SERVER_JOIN_MAX 16
 
 struct server_options {
@@ -45,6 +46,7 @@ struct server_options {
     const char *zone, *rack, *name;  /* empty: not given */
     uint32_t certificate_life_s;     /* of what a voter issues; 0: not given */
     bool accepts_data_loss;          /* --i-accept-data-loss */
+    const char *from, *endpoint, *backup; /* of a rebuild: s3://BUCKET/PREFIX, URL, a name; NULL: not given */
     uint32_t repair_wait_s;          /* how long a voter waits for a disk before it gives it up */
     /* of all */
     struct server_address s3_listen;

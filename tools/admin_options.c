@@ -178,6 +178,10 @@ enum errc admin_options_parse(int argc, char **argv, struct admin_options *ret_o
             options.status = value;
         } else if (len == 8 && strncmp(text, "--output", len) == 0) {
             options.output = value;
+        } else if ((len == 4 && strncmp(text, "--to", len) == 0) || (len == 6 && strncmp(text, "--from", len) == 0)) {
+            options.place = value;
+        } else if (len == 10 && strncmp(text, "--endpoint", len) == 0) {
+            options.endpoint = value;
         } else {
             return error_set(e, ERRC_INVALID, "unknown option '%s'", text);
         }

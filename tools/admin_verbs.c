@@ -3,6 +3,7 @@
 #include "common/base/mem.h"
 #include "tools/admin_format.h"
 #include "tools/admin_run.h"
+#include "tools/backup_verb.h"
 
 #include <curl/curl.h>
 #include <stdio.h>
@@ -230,9 +231,14 @@ int admin_metadata_run(int argc, char **argv)
         (void)printf("Usage: cairn metadata list [OPTION]...\n"
                      "   or: cairn metadata promote NAME|ID [OPTION]...\n"
                      "   or: cairn metadata remove NAME|ID [OPTION]...\n"
+                     "   or: cairn metadata backup --to s3://BUCKET/PREFIX --endpoint URL [OPTION]...\n"
+                     "   or: cairn metadata backups --from s3://BUCKET/PREFIX --endpoint URL [--json]\n"
                      "List who takes part in the metadata service; make a stand-by a voter once it has the whole log; take\n"
                      "a voter or stand-by out. Have 3 or 5 voters: of 3 one may be lost, of 5 two. The process itself is run\n"
-                     "by 'cairn metadata --data DIR', see 'cairn metadata --help'.\n%s", admin_common_help);
+                     "by 'cairn metadata --data DIR', see 'cairn metadata --help'.\n"
+                     "backup puts the metadata as it is now into a bucket of any S3 service (files that it has are not sent\n"
+                     "again), backups shows what is there; keys of that bucket: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,\n"
+                     "AWS_REGION. What to do with one: 'cairn metadata rebuild --help'.\n%s", admin_common_help);
         return 0;
     }
     const char *verb = options.argument_count > 0 ? options.arguments[0] : "";
@@ -242,5 +248,12 @@ int admin_metadata_run(int argc, char **argv)
     if ((strcmp(verb, "promote") == 0 || strcmp(verb, "remove") == 0) && options.argument_count == 2) {
         return metadata_change(&options, verb);
     }
-    return admin_usage_fail("usage: cairn metadata list | promote NAME | remove NAME; or --data DIR ... to run one");
+    if (strcmp(verb, "backup") == 0 && options.argument_count == 1 && options.place != NULL) {
+        return backup_make_run(&options);
+    }
+    if (strcmp(verb, "backups") == 0 && options.argument_count == 1 && options.place != NULL) {
+        return backup_list_run(&options);
+    }
+    return admin_usage_fail("usage: cairn metadata list | promote NAME | remove NAME | backup --to s3://BUCKET/PREFIX |\n"
+                            "       backups --from s3://BUCKET/PREFIX; or --data DIR ... to run one");
 }

@@ -205,6 +205,35 @@ static void sessions(void **state)
     fixture_close(&f);
 }
 
+/* The state goes on as a new history: ids of the lost one are never given again, and its sessions are nobody's. */
+static void rebuilt(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct error e = ERROR_INIT;
+    fixture_open(&f);
+    uint64_t index = 0;
+    uint32_t sub = 0;
+    machine_position(f.machine, &index, &sub);
+    assert_int_equal(machine_rebuilt(f.machine, index + 100, &e), ERRC_OK);
+    fixture_reopen(&f); /* all of it is in the map */
+    uint64_t now = 0;
+    machine_position(f.machine, &now, &sub);
+    assert_int_equal(now, index + 100);
+    assert_int_equal(fixture_status(&f).sessions_open, 0);
+    struct meta_sessions_reply reply;
+    struct meta_query query = { .type = META_QRY_SESSIONS };
+    assert_int_equal(meta_sessions_reply_decode(fixture_query(&f, &query), &f.arena, &reply), ERRC_OK);
+    assert_int_equal(reply.count, 0);
+    f.index = now;
+    struct meta_command cmd = { .type = META_CMD_SESSION_RESERVE };
+    cmd.session_reserve.session = f.session;
+    assert_int_equal(fixture_apply(&f, &cmd).outcome, META_STALE);
+    struct meta_command open = { .type = META_CMD_SESSION_OPEN };
+    assert_true(fixture_apply(&f, &open).value > f.session + UINT32_MAX);
+    fixture_close(&f);
+}
+
 static void repair_order_and_cas(void **state)
 {
     (void)state;
@@ -622,6 +651,7 @@ int main(void)
         cmocka_unit_test(copies_share),
         cmocka_unit_test(refused_puts_leave_nothing),
         cmocka_unit_test(sessions),
+        cmocka_unit_test(rebuilt),
         cmocka_unit_test(repair_order_and_cas),
         cmocka_unit_test(disk_replaced),
         cmocka_unit_test(first_sets_are_remembered),
