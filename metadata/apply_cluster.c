@@ -152,6 +152,28 @@ enum errc apply_session_close(struct apply *a, const struct meta_session_close *
     return ERRC_OK;
 }
 
+/* Its number was given once, and there is no row of it any more: only a rebuild leaves such. */
+enum errc apply_session_forgotten(struct apply *a, uint64_t id)
+{
+    struct key key;
+    key_table_u64(&key, TABLE_SESSION, id);
+    enum errc rc = apply_get(a, &key, machine_scratch(a->m));
+    if (rc == ERRC_OK || (rc == ERRC_NOT_FOUND && (id == 0 || id >= a->m->counters.next_session))) {
+        apply_outcome(a, META_STALE);
+    }
+    return rc == ERRC_NOT_FOUND ? ERRC_OK : rc;
+}
+
+enum errc apply_session_settle(struct apply *a, const struct meta_session_close *cmd)
+{
+    const struct session_record session = { .open = false };
+    enum errc rc = apply_session_forgotten(a, cmd->session);
+    if (rc == ERRC_OK && apply_ok(a)) {
+        session_put(a, cmd->session, &session);
+    }
+    return rc;
+}
+
 #define REBUILT_SESSIONS (UINT64_C(1) << 32)
 #define REBUILT_REVISIONS (UINT64_C(1) << 32)
 

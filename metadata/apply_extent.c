@@ -327,7 +327,7 @@ enum errc extent_use(struct apply *a, const struct extent_use *use)
 {
     enum errc rc = ERRC_OK;
     if (use->extent_count > 0) {
-        rc = apply_session_check(a, use->session);
+        rc = use->adopted ? apply_session_forgotten(a, use->session) : apply_session_check(a, use->session);
     }
     for (uint32_t i = 0; i < use->extent_count && rc == ERRC_OK && apply_ok(a); i++) {
         rc = extent_insert(a, use, &use->extents[i]);

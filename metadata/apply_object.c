@@ -56,7 +56,7 @@ static void body_put(struct apply *a, const struct meta_object_put *cmd, uint64_
     }
 }
 
-static enum errc data_use(struct apply *a, const struct meta_object_put *cmd)
+static enum errc data_use(struct apply *a, const struct meta_object_put *cmd, bool adopted)
 {
     if (cmd->body.data_kind != META_DATA_EXTENTS) {
         return ERRC_OK;
@@ -64,6 +64,7 @@ static enum errc data_use(struct apply *a, const struct meta_object_put *cmd)
     struct extent_use use = {
         .session = cmd->session,
         .map_revision = cmd->map_revision,
+        .adopted = adopted,
         .extent_count = cmd->extent_count,
         .extents = cmd->extents,
         .ref_count = cmd->body.ref_count,
@@ -73,7 +74,7 @@ static enum errc data_use(struct apply *a, const struct meta_object_put *cmd)
     return extent_use(a, &use);
 }
 
-enum errc apply_object_put(struct apply *a, const struct meta_object_put *cmd)
+static enum errc object_put(struct apply *a, const struct meta_object_put *cmd, bool adopted)
 {
     struct stack stack;
     if (!data_valid(cmd)) {
@@ -87,11 +88,15 @@ enum errc apply_object_put(struct apply *a, const struct meta_object_put *cmd)
     if (rc != ERRC_OK || !apply_ok(a)) {
         return rc;
     }
+    if (adopted && stack.exists && stack.current.row.mtime_ms > cmd->row.mtime_ms) {
+        apply_outcome(a, META_PRECONDITION);
+        return ERRC_OK;
+    }
     stack_check(a, &stack, &cmd->conditions);
     if (!apply_ok(a)) {
         return ERRC_OK;
     }
-    rc = data_use(a, cmd); /* before the old version is dropped: it may be a copy onto itself */
+    rc = data_use(a, cmd, adopted); /* before the old version is dropped: it may be a copy onto itself */
     if (rc != ERRC_OK || !apply_ok(a)) {
         return rc;
     }
@@ -104,6 +109,21 @@ enum errc apply_object_put(struct apply *a, const struct meta_object_put *cmd)
         a->result.checksum = cmd->body.checksum;
     }
     return rc;
+}
+
+enum errc apply_object_put(struct apply *a, const struct meta_object_put *cmd)
+{
+    return object_put(a, cmd, false);
+}
+
+/* Without new extents there is nothing that a forgotten session wrote. */
+enum errc apply_object_adopt(struct apply *a, const struct meta_object_put *cmd)
+{
+    if (cmd->extent_count == 0) {
+        apply_outcome(a, META_INVALID);
+        return ERRC_OK;
+    }
+    return object_put(a, cmd, true);
 }
 
 static enum errc delete_version(struct apply *a, struct stack *stack, const struct meta_version_ref *ref)

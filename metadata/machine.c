@@ -163,6 +163,8 @@ static enum errc dispatch_objects(struct apply *a, const struct meta_command *cm
         return apply_bucket_versioning(a, &cmd->bucket_versioning);
     case META_CMD_OBJECT_PUT:
         return apply_object_put(a, &cmd->object_put);
+    case META_CMD_OBJECT_ADOPT:
+        return apply_object_adopt(a, &cmd->object_put);
     case META_CMD_OBJECT_DELETE:
         return apply_object_delete(a, &cmd->object_delete);
     case META_CMD_UPLOAD_CREATE:
@@ -187,6 +189,8 @@ static enum errc dispatch(struct apply *a, const struct meta_command *cmd)
         return apply_session_reserve(a, &cmd->session_reserve);
     case META_CMD_SESSION_CLOSE:
         return apply_session_close(a, &cmd->session_close);
+    case META_CMD_SESSION_SETTLE:
+        return apply_session_settle(a, &cmd->session_close);
     case META_CMD_GC_DONE:
         return apply_gc_done(a, &cmd->gc_done);
     case META_CMD_GC_EXPAND:

@@ -148,6 +148,7 @@ void stack_check(struct apply *a, const struct stack *stack, const struct meta_c
 
 /* ---- apply_object.c ---- */
 MUST_CHECK enum errc apply_object_put(struct apply *a, const struct meta_object_put *cmd);
+MUST_CHECK enum errc apply_object_adopt(struct apply *a, const struct meta_object_put *cmd);
 MUST_CHECK enum errc apply_object_delete(struct apply *a, const struct meta_object_delete *cmd);
 void apply_version_result(struct apply *a, const struct meta_row *row);
 
@@ -158,6 +159,7 @@ MUST_CHECK enum errc extent_find(struct apply *a, struct extent_id id, struct ex
 /* Puts new extents (references 0) and takes the references of a version or part; sets STALE or INVALID. */
 struct extent_use {
     uint64_t session, map_revision;
+    bool adopted; /* the session is a forgotten one, not an open one */
     uint32_t extent_count;
     const struct extent *extents;
     uint32_t ref_count;
@@ -197,6 +199,8 @@ MUST_CHECK enum errc apply_upload_complete(struct apply *a, const struct meta_up
 MUST_CHECK enum errc apply_session_open(struct apply *a, const struct meta_session_open *cmd);
 MUST_CHECK enum errc apply_session_reserve(struct apply *a, const struct meta_session_reserve *cmd);
 MUST_CHECK enum errc apply_session_close(struct apply *a, const struct meta_session_close *cmd);
+MUST_CHECK enum errc apply_session_settle(struct apply *a, const struct meta_session_close *cmd);
+MUST_CHECK enum errc apply_session_forgotten(struct apply *a, uint64_t session); /* STALE unless it is */
 void apply_rebuilt(struct apply *a);
 MUST_CHECK enum errc apply_session_check(struct apply *a, uint64_t session); /* STALE unless open */
 /* ---- apply_request.c ---- */

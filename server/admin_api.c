@@ -50,6 +50,8 @@ static const struct admin_route routes[] = {
     { "GET", "/admin/v1/metadata", admin_metadata, BY_VOTER },
     { "GET", "/admin/v1/metadata/checkpoint", admin_checkpoint, BY_LEADER },
     { "GET", "/admin/v1/metadata/checkpoint/piece", admin_checkpoint_piece, BY_LEADER },
+    { "POST", "/admin/v1/metadata/salvage", admin_salvage_begin, BY_LEADER },
+    { "GET", "/admin/v1/metadata/salvage", admin_salvage_show, BY_LEADER },
     { "POST", "/admin/v1/metadata/promote", admin_metadata_promote, BY_LEADER },
     { "POST", "/admin/v1/metadata/remove", admin_metadata_remove, BY_LEADER },
 };

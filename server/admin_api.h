@@ -48,6 +48,9 @@ unsigned admin_metadata_remove(const struct admin_query *query, json_t **ret_jso
 /* admin_checkpoint.c */
 unsigned admin_checkpoint(const struct admin_query *query, json_t **ret_json, struct error *e);
 unsigned admin_checkpoint_piece(const struct admin_query *query, json_t **ret_json, struct error *e);
+/* admin_salvage.c */
+unsigned admin_salvage_begin(const struct admin_query *query, json_t **ret_json, struct error *e);
+unsigned admin_salvage_show(const struct admin_query *query, json_t **ret_json, struct error *e);
 unsigned admin_token_create(const struct admin_query *query, json_t **ret_json, struct error *e);
 unsigned admin_disk_replace(const struct admin_query *query, json_t **ret_json, struct error *e);
 

@@ -113,6 +113,7 @@ void cluster_rebuild_print(const struct server *server)
     const struct identity *identity = &server->cluster->identity;
     (void)printf("Voter '%s' has the metadata of the backup. No other voter of this cluster may ever run again.\n"
                  "Start it:  cairn metadata --data %s --listen %s\n"
-                 "Then restart storage nodes and gateways, run 'cairn fsck', and let other voters join.\n",
+                 "Then restart storage nodes and gateways, run 'cairn metadata salvage' and 'cairn fsck', and let other\n"
+                 "voters join.\n",
                  identity->name, server->options.data, identity->address);
 }

@@ -23,6 +23,7 @@ static const struct {
     { "shard_absent", "repair was told and rebuilds it: run fsck again when 'cairn status' shows nothing degraded" },
     { "shard_stray", "a copy under way, or what one left behind: run fsck again in some minutes; reads do not use it" },
     { "shard_orphan", "a session that ended left it: the sweep frees it within 10 minutes, or after the disk is back" },
+    { "shard_forgotten", "written after the backup that the metadata was rebuilt from: 'cairn metadata salvage' brings objects back" },
     { "placement_crowded", "losing one failure domain would make it unreadable: see 'cairn durability', and add a domain or wait for repair" },
 };
 

@@ -44,6 +44,7 @@ enum fsck_doubt_kind {
     DOUBT_ABSENT,  /* the record says that the shard is on the disk, the disk does not have it */
     DOUBT_STRAY,   /* the disk has it, the record says that it stands elsewhere */
     DOUBT_ORPHAN,  /* the disk has it, there is no record */
+    DOUBT_FORGOTTEN, /* likewise, and no row of its session: only a rebuild leaves such */
 };
 
 /* What looked wrong once. */
@@ -70,6 +71,8 @@ struct fsck_walk {
     unsigned disk_count;
     uint64_t *open_sessions;       /* ascending */
     unsigned open_count;
+    uint64_t *closed_sessions;     /* ascending */
+    size_t closed_count, closed_capacity;
     uint64_t session_max;          /* a higher one was opened since */
     struct fsck_doubt *doubts;
     unsigned doubt_count;

@@ -124,9 +124,10 @@ void fsck_disk_silent(struct fsck_walk *walk, unsigned disk)
 
 static void report(struct fsck_walk *walk, const struct fsck_doubt *doubt)
 {
-    static const char *const kinds[] = { "shard_absent", "shard_stray", "shard_orphan" };
+    static const char *const kinds[] = { "shard_absent", "shard_stray", "shard_orphan", "shard_forgotten" };
     static const char *const says[] = { "is recorded on this disk, which does not have it",
-                                        "lies on this disk and is recorded elsewhere", "lies on this disk and has no record" };
+                                        "lies on this disk and is recorded elsewhere", "lies on this disk and has no record",
+                                        "lies on this disk and has no record, and nobody knows its session" };
     char id[ID_HEX_BYTES];
     char text[192];
     id_hex(doubt->extent.bytes, id);
@@ -147,7 +148,7 @@ static enum errc pass(struct fsck_walk *walk, const struct fsck_map *map, enum v
         if (fsck_stopped(walk->fsck)) {
             return error_set(walk->e, ERRC_CANCELED, "the server ends");
         }
-        rc = walk->doubts[i].kind == DOUBT_ORPHAN ? orphan_judge(walk, &walk->doubts[i], &verdicts[i])
+        rc = walk->doubts[i].kind >= DOUBT_ORPHAN ? orphan_judge(walk, &walk->doubts[i], &verdicts[i])
                                                   : place_judge(walk, map, &walk->doubts[i], &verdicts[i]);
     }
     return rc;
@@ -160,7 +161,7 @@ static void settle(struct fsck_walk *walk, const enum verdict *verdicts, bool sa
     for (unsigned i = 0; i < walk->doubt_count; i++) {
         struct fsck_doubt doubt = walk->doubts[i];
         doubt.silent = verdicts[i] == VERDICT_SILENT;
-        bool holds = doubt.kind == DOUBT_ORPHAN || same_map;
+        bool holds = doubt.kind >= DOUBT_ORPHAN || same_map;
         bool waits = doubt.kind == DOUBT_STRAY && !may_stray;
         if (verdicts[i] == VERDICT_FINE) {
             continue;

@@ -10,6 +10,7 @@
 #include "server/server.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #define PAGE_ROWS 1000
 #define LIST_NAMES 10000
@@ -111,6 +112,15 @@ static void disks_take(struct fsck_walk *walk)
     }
 }
 
+static void closed_add(struct fsck_walk *walk, uint64_t session)
+{
+    if (walk->closed_count == walk->closed_capacity) {
+        walk->closed_capacity = walk->closed_capacity > 0 ? 2 * walk->closed_capacity : 64;
+        walk->closed_sessions = mem_realloc(walk->closed_sessions, walk->closed_capacity * sizeof(*walk->closed_sessions));
+    }
+    walk->closed_sessions[walk->closed_count++] = session;
+}
+
 static enum errc sessions_take(struct fsck_walk *walk)
 {
     struct meta_query query = { .type = META_QRY_SESSIONS, .limit = PAGE_ROWS };
@@ -130,6 +140,8 @@ static enum errc sessions_take(struct fsck_walk *walk)
                     walk->open_sessions = mem_realloc(walk->open_sessions, capacity * sizeof(*walk->open_sessions));
                 }
                 walk->open_sessions[walk->open_count++] = op.sessions.sessions[i].id;
+            } else {
+                closed_add(walk, op.sessions.sessions[i].id);
             }
         }
         query.from = walk->session_max + 1;
@@ -149,6 +161,21 @@ static bool may_be_open(const struct fsck_walk *walk, const uint8_t *id)
         }
     }
     return session > walk->session_max;
+}
+
+static int session_compare(const void *a, const void *b)
+{
+    const uint64_t *left = a;
+    const uint64_t *right = b;
+    return *left < *right ? -1 : *left > *right;
+}
+
+/* Neither open nor closed: a rebuild has left it out. */
+static bool is_forgotten(const struct fsck_walk *walk, const uint8_t *id)
+{
+    uint64_t session = load_be64(id);
+    return walk->closed_count == 0 || bsearch(&session, walk->closed_sessions, walk->closed_count, sizeof(session),
+                                              session_compare) == NULL;
 }
 
 static enum errc doubt(struct fsck_walk *walk, enum fsck_doubt_kind kind, unsigned disk, const uint8_t *extent, unsigned index)
@@ -194,7 +221,7 @@ static enum errc unknown_names(struct fsck_walk *walk, unsigned disk, const uint
         } else if (may_be_open(walk, name)) {
             atomic_fetch_add(&walk->fsck->open_session_shards, 1);
         } else {
-            rc = doubt(walk, DOUBT_ORPHAN, disk, name, name[ID_BYTES]);
+            rc = doubt(walk, is_forgotten(walk, name) ? DOUBT_FORGOTTEN : DOUBT_ORPHAN, disk, name, name[ID_BYTES]);
         }
     }
     meta_op_release(&op);
@@ -384,6 +411,7 @@ enum errc fsck_shards(struct fsck *fsck, struct error *e)
     }
     mem_free(walk->doubts);
     mem_free(walk->disks);
+    mem_free(walk->closed_sessions);
     mem_free(walk->open_sessions);
     mem_free(walk);
     return rc;

@@ -71,6 +71,7 @@ struct server {
     struct http_admin *admin;
     struct trace *trace;               /* of a gateway */
     struct fsck *fsck;                 /* of a voter, from server_step_admin on */
+    struct salvage *salvage;           /* likewise, of a cluster's voter */
     atomic_bool ready;
 };
 

@@ -14,6 +14,7 @@
 #include "server/cluster.h"
 #include "server/first_start.h"
 #include "server/fsck.h"
+#include "server/salvage.h"
 #include "server/server_steps.h"
 #include "server/server.h"
 #include "server/server_background.h"
@@ -556,6 +557,7 @@ enum errc server_step_admin(struct server *server, struct error *e)
                                            server->tls, &server->admin, e) : rc;
     if (rc == ERRC_OK) {
         server->fsck = server->voter != NULL ? fsck_create(server) : NULL;
+        server->salvage = server->voter != NULL && server->cluster != NULL ? salvage_create(server) : NULL;
         admin_api_register(server, server->admin);
         rc = http_admin_start(server->admin, e);
     }
@@ -763,6 +765,7 @@ enum errc server_stop(struct server *server, struct stop_watch *watch)
     }
     executor_end(server->admin_jobs);
     fsck_destroy(server->fsck);
+    salvage_destroy(server->salvage);
     stop_watch_step(watch, "connections");
     for (unsigned i = 0; i < server->loop_count; i++) {
         loop_stop(server->loops[i]);

@@ -782,8 +782,8 @@ static const struct command_text texts[] = {
       "\nEnvironment:\n"
       "  AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL, AWS_CA_BUNDLE\n"
       "                            of the bucket of the backups\n\n"
-      "The metadata is as it was when the backup was made: objects that were written since are gone, objects that were\n"
-      "deleted since are there and may be unreadable. See docs/OPERATIONS.md.\n" },
+      "The metadata is as it was when the backup was made: objects that were deleted since are there and may be\n"
+      "unreadable; of those that were written since 'cairn metadata salvage' brings most back. See docs/OPERATIONS.md.\n" },
     { SERVER_STORAGE_NODE, "storage-node",
       "Usage: cairn storage-node --data DIR --listen ADDR:PORT [--join ADDR:PORT,... --token-file FILE] [OPTION]... DISK...\n"
       "Keep shards on the given directories, each of them a disk. Options:\n",

@@ -151,6 +151,14 @@ enum errc admin_options_parse(int argc, char **argv, struct admin_options *ret_o
             options.dry_run = true;
             continue;
         }
+        if (strcmp(text, "--partial") == 0 && strcmp(argv[0], "metadata") == 0) {
+            options.partial = true;
+            continue;
+        }
+        if (strcmp(text, "--discard") == 0 && strcmp(argv[0], "metadata") == 0) {
+            options.discard = true;
+            continue;
+        }
         if (strcmp(text, "--help") == 0 || strcmp(text, "-h") == 0) {
             options.help = true;
             continue;

@@ -29,6 +29,7 @@ struct admin_options {
     const char *expires;                /* --expires, `token create` only */
     const char *bucket, *status;        /* --bucket, --status, `trace` only */
     const char *output;                 /* --output, `support bundle` only */
+    bool partial, discard;              /* --partial, --discard, `metadata salvage` only */
     const char *place, *endpoint;       /* --to or --from, --endpoint, `metadata backup` and `backups` only */
     const char *arguments[ADMIN_ARGUMENTS_MAX];
     unsigned argument_count;

@@ -4,6 +4,7 @@
 #include "tools/admin_format.h"
 #include "tools/admin_run.h"
 #include "tools/backup_verb.h"
+#include "tools/salvage_verb.h"
 
 #include <curl/curl.h>
 #include <stdio.h>
@@ -233,12 +234,16 @@ int admin_metadata_run(int argc, char **argv)
                      "   or: cairn metadata remove NAME|ID [OPTION]...\n"
                      "   or: cairn metadata backup --to s3://BUCKET/PREFIX --endpoint URL [OPTION]...\n"
                      "   or: cairn metadata backups --from s3://BUCKET/PREFIX --endpoint URL [--json]\n"
+                     "   or: cairn metadata salvage [--partial] [--discard] [OPTION]...\n"
                      "List who takes part in the metadata service; make a stand-by a voter once it has the whole log; take\n"
                      "a voter or stand-by out. Have 3 or 5 voters: of 3 one may be lost, of 5 two. The process itself is run\n"
                      "by 'cairn metadata --data DIR', see 'cairn metadata --help'.\n"
                      "backup puts the metadata as it is now into a bucket of any S3 service (files that it has are not sent\n"
                      "again), backups shows what is there; keys of that bucket: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,\n"
-                     "AWS_REGION. What to do with one: 'cairn metadata rebuild --help'.\n%s", admin_common_help);
+                     "AWS_REGION. What to do with one: 'cairn metadata rebuild --help'.\n"
+                     "salvage brings objects back that were written after the backup of a rebuild, from what their shards say;\n"
+                     "with --partial although disks are away, which are then taken for lost; with --discard the space of what is\n"
+                     "left afterwards is freed.\n%s", admin_common_help);
         return 0;
     }
     const char *verb = options.argument_count > 0 ? options.arguments[0] : "";
@@ -254,6 +259,9 @@ int admin_metadata_run(int argc, char **argv)
     if (strcmp(verb, "backups") == 0 && options.argument_count == 1 && options.place != NULL) {
         return backup_list_run(&options);
     }
-    return admin_usage_fail("usage: cairn metadata list | promote NAME | remove NAME | backup --to s3://BUCKET/PREFIX |\n"
+    if (strcmp(verb, "salvage") == 0 && options.argument_count == 1) {
+        return salvage_run(&options);
+    }
+    return admin_usage_fail("usage: cairn metadata list | promote NAME | remove NAME | salvage | backup --to s3://BUCKET/PREFIX |\n"
                             "       backups --from s3://BUCKET/PREFIX; or --data DIR ... to run one");
 }

@@ -199,6 +199,7 @@ static void object_command_encode(struct enc *enc, const struct meta_command *in
 {
     switch (in->type) {
     case META_CMD_OBJECT_PUT:
+    case META_CMD_OBJECT_ADOPT:
         object_put_encode(enc, &in->object_put);
         break;
     case META_CMD_OBJECT_DELETE:
@@ -227,6 +228,7 @@ static void object_command_decode(struct meta_input *in, struct meta_command *re
 {
     switch (ret->type) {
     case META_CMD_OBJECT_PUT:
+    case META_CMD_OBJECT_ADOPT:
         object_put_decode(in, &ret->object_put);
         break;
     case META_CMD_OBJECT_DELETE:
@@ -333,6 +335,7 @@ static void small_command_encode(struct enc *enc, const struct meta_command *in)
         enc_uint(enc, in->session_reserve.session);
         break;
     case META_CMD_SESSION_CLOSE:
+    case META_CMD_SESSION_SETTLE:
         enc_uint(enc, in->session_close.session);
         break;
     case META_CMD_DISK_PUT:
@@ -388,6 +391,7 @@ static void small_command_decode(struct dec *dec, struct meta_command *ret)
         ret->session_reserve.session = dec_uint(dec);
         break;
     case META_CMD_SESSION_CLOSE:
+    case META_CMD_SESSION_SETTLE:
         ret->session_close.session = dec_uint(dec);
         break;
     case META_CMD_DISK_PUT:
@@ -428,6 +432,7 @@ static enum command_family family_of(uint16_t type)
 {
     switch (type) {
     case META_CMD_OBJECT_PUT:
+    case META_CMD_OBJECT_ADOPT:
     case META_CMD_OBJECT_DELETE:
     case META_CMD_UPLOAD_CREATE:
     case META_CMD_UPLOAD_PART:
@@ -443,6 +448,7 @@ static enum command_family family_of(uint16_t type)
     case META_CMD_NODE_PUT:
     case META_CMD_TOKEN_PUT:
     case META_CMD_TOKEN_USE:
+    case META_CMD_SESSION_SETTLE:
         return FAMILY_SMALL;
     default:
         return type >= META_CMD_BUCKET_CREATE && type <= META_CMD_SETTING_PUT ? FAMILY_SMALL : FAMILY_NONE;

@@ -149,6 +149,8 @@ enum meta_command_type {
     META_CMD_NODE_PUT,
     META_CMD_TOKEN_PUT,
     META_CMD_TOKEN_USE,
+    META_CMD_OBJECT_ADOPT,         /* object_put, of extents that a forgotten session wrote (voter_rebuild.h); not over what is newer */
+    META_CMD_SESSION_SETTLE,       /* session_close, of a forgotten session: what it left and nobody refers to may be freed */
 };
 #define META_COMMAND_VERSION 1     /* first byte of an encoded command */
 #define META_COMMAND_NAMED 2       /* likewise: one whose request has a name */

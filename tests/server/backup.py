@@ -12,10 +12,11 @@ import shutil
 import subprocess
 import time
 
-from cluster import BINARY, SIZES, Cluster, check, fill
+from cluster import BINARY, SIZES, Cluster, check, fill, pattern
 from server_world import equal, has, run_cases, true
 from voters import until_true, voters_of
 
+LARGE = [size for size in SIZES if size >= 70000]  # on disks, not in the metadata
 PLACE = "s3://backups/site-1"
 
 
@@ -42,6 +43,11 @@ class Site:
         equal(done.returncode, status, f"cairn {' '.join(words)}: {done.stderr}")
         return done.stdout if status == 0 else done.stdout + done.stderr
 
+    def try_cairn(self, *words):
+        done = subprocess.run([BINARY, *words, "--admin", self.cluster.shown["admin"]], env=self.env, capture_output=True, text=True,
+                              timeout=180, check=False)
+        return done.stdout + done.stderr
+
     def backup(self):
         return json.loads(self.cairn("metadata", "backup", "--to", PLACE, "--json"))
 
@@ -61,12 +67,12 @@ class Site:
     def rebuild(self, voter, *more, status=0):
         return self.cairn("metadata", "rebuild", "--from", PLACE, "--data", voter["data"], *more, status=status, admin=False)
 
-    def begin_again(self, voter):
+    def begin_again(self, voter, without=""):
         """The voter with the backup's metadata, then everybody else anew."""
         self.cluster.shown["admin"] = voter["admin"]
         self.cluster.tool("start", voter["name"])
         for process in self.cluster.state()["processes"]:
-            if process["role"] != "metadata":
+            if process["role"] != "metadata" and process["name"] != without:
                 self.cluster.tool("restart", process["name"])
         until_true("the gateway answers", lambda: self.cluster.s3().get("bucket", "a100").status == 200)
 
@@ -105,6 +111,98 @@ def all_voters_are_lost(world):
         cluster.tool("restart", voter["name"])
         until_true("it starts again", lambda: cluster.s3().get("bucket", "c100").status == 200)
         check(cluster, "c")
+
+
+def newer_objects_come_back(world):
+    with Site(world, nodes=3, disks=2, gateways=2) as site:
+        cluster = site.cluster
+        fill(cluster, "a")
+        s3 = cluster.s3()
+        site.backup()
+        fill(cluster, "late")
+        fill(cluster, "other", gateway=1)
+        named = pattern("named", 300000)
+        equal(s3.put("bucket", "named", named, {"x-amz-meta-colour": "green", "content-type": "text/x-late"}).status, 200, "put")
+        etag = s3.stat("bucket", "named").headers["etag"]
+        equal(s3.put("bucket", "a70000", pattern("newer", 70000)).status, 200, "overwrite")
+        equal(cluster.s3(1).put("bucket", "a70000", pattern("newest", 80000)).status, 200, "overwrite at the other gateway")
+        s3.multipart_put("bucket", "multi", [pattern("part", 5 << 20), b"end"])
+        equal(s3.make_bucket("young").status, 200, "make bucket")
+        equal(s3.put("young", "x", pattern("x", 100000)).status, 200, "an object of a bucket that the backup does not know")
+        voter = site.lose_voters()
+        site.rebuild(voter, "--i-accept-data-loss")
+        site.begin_again(voter)
+        found = json.loads(site.cairn("fsck", "--json", status=1).partition("\ncairn:")[0])
+        equal(list(found["findings_by_kind"]), ["shard_forgotten"], f"fsck before: {found['findings'][:3]}")
+        equal(s3.get("bucket", "named").status, 404, "newer than the backup")
+        cluster.tool("stop", "node1")
+        for more in ([], ["--discard"], ["--partial", "--discard"]):
+            until_true("refused with a node away", lambda words=more: "disks are away" in site.try_cairn("metadata", "salvage", *words))
+        cluster.tool("start", "node1")
+        said = [""]
+        until_true("the node is back", lambda: said.append(site.try_cairn("metadata", "salvage", "--json")) or said[-1].startswith("{"))
+        back = json.loads(said[-1])
+        equal(back["state"], "done", "salvage")
+        equal((back["disks_away"], back["objects_back"]), (0, 2 * len(LARGE) + 3), f"objects that are back: {back}")
+        check_late(cluster, named, etag)
+        again = json.loads(site.cairn("metadata", "salvage", "--json"))
+        equal(again["objects_back"], 0, f"once more: {again}")
+        true(again["part_extents"] > 0 and again["objects_refused"] > 0, f"what is left: {again}")
+        gone = json.loads(site.cairn("metadata", "salvage", "--discard", "--json"))
+        true(gone["sessions_discarded"] >= 2, f"the rest is discarded: {gone}")
+        equal(json.loads(site.cairn("metadata", "salvage", "--json"))["extents"], 0, "extents of forgotten sessions")
+        check_late(cluster, named, etag)
+        cluster.await_whole()
+        for process in cluster.state()["processes"]:  # a sweep begins soon after a start
+            if process["role"] != "storage-node":
+                cluster.tool("restart", process["name"])
+        until_true("nothing is left over", lambda: fsck_clean(site))
+        check_late(cluster, named, etag)
+
+
+def newer_objects_come_back_without_a_node(world):
+    """As many disks as the code bears are lost together with the voters."""
+    with Site(world, nodes=4, disks=1, gateways=1) as site:
+        cluster = site.cluster
+        fill(cluster, "a")
+        site.backup()
+        fill(cluster, "late")
+        voter = site.lose_voters()
+        site.rebuild(voter, "--i-accept-data-loss")
+        cluster.tool("kill", "node2")
+        shutil.rmtree(os.path.dirname(cluster.process("node2")["data"]))
+        site.begin_again(voter, without="node2")
+        until_true("the node's absence is known", lambda: "disks are away" in site.try_cairn("metadata", "salvage"))
+        back = json.loads(site.cairn("metadata", "salvage", "--partial", "--json"))
+        true(back["disks_away"] == 1 and back["objects_back"] == len(LARGE), f"what is back: {back}")
+        check(cluster, "a")
+        for size in LARGE:
+            true(cluster.s3().get("bucket", f"late{size}").body == pattern("late", size), f"late{size}")
+
+
+def fsck_clean(site):
+    argv = [BINARY, "fsck", "--json", "--admin", site.cluster.shown["admin"]]
+    done = subprocess.run(argv, env=site.env, capture_output=True, text=True, timeout=180, check=False)
+    if done.returncode != 0:
+        print("  left:", json.loads(done.stdout)["findings_by_kind"], json.loads(done.stdout)["findings"][:2])
+        time.sleep(1)
+    return done.returncode == 0
+
+
+def check_late(cluster, named, etag):
+    for gateway in range(2):
+        s3 = cluster.s3(gateway)
+        for prefix in ("late", "other"):
+            for size in LARGE:
+                got = s3.get("bucket", f"{prefix}{size}")
+                true(got.status == 200 and got.body == pattern(prefix, size), f"{prefix}{size}: {got.status}")
+            equal(s3.get("bucket", f"{prefix}100").status, 404, "an object that was in the metadata only")
+        got = s3.get("bucket", "named")
+        true(got.status == 200 and got.body == named, f"named: {got.status}")
+        equal(tuple(got.headers.get(name) for name in ("etag", "x-amz-meta-colour", "content-type")), (etag, "green", "text/x-late"), "headers")
+        true(s3.get("bucket", "a70000").body == pattern("newest", 80000), "the newest of two overwrites")
+        equal(s3.get("bucket", "multi").status, 404, "a multipart object")
+        equal(s3.get("young", "x").status, 404, "an object of a young bucket")
 
 
 def damage_is_refused(world):
@@ -172,7 +270,8 @@ def interruptions_do_no_harm(world):
 
 
 CASES = {name: value for name, value in list(globals().items())
-         if callable(value) and getattr(value, "__module__", "") == "__main__" and name.startswith(("all_", "damage_", "interruptions_"))}
+         if callable(value) and getattr(value, "__module__", "") == "__main__" and
+         name.startswith(("all_", "newer_", "damage_", "interruptions_"))}
 
 if __name__ == "__main__":
     run_cases("backup", CASES)

@@ -234,6 +234,50 @@ static void rebuilt(void **state)
     fixture_close(&f);
 }
 
+/* What a lost history wrote comes back once, under its own ids, and never over what is newer. */
+static void adopted(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct error e = ERROR_INIT;
+    fixture_open(&f);
+    uint64_t b = fixture_bucket(&f, "bucket", META_VERSIONING_UNSET);
+    struct extent extent = fixture_extent(&f, BYTES);
+    struct extent late = fixture_extent(&f, BYTES);
+    struct extent_ref ref = whole(&extent);
+    struct extent_ref late_ref = whole(&late);
+    struct meta_command adopt = put_extents(&f, b, "k", 1, &extent, 1, &ref);
+    adopt.type = META_CMD_OBJECT_ADOPT;
+    assert_int_equal(fixture_apply(&f, &adopt).outcome, META_STALE); /* its session is open: nothing is lost */
+    assert_int_equal(machine_rebuilt(f.machine, f.index + 100, &e), ERRC_OK);
+    f.index += 100;
+    struct meta_command older = adopt;
+    struct extent_ref none = { late.id, 0, BYTES };
+    older.object_put.row.mtime_ms--;
+    older.object_put.extents = &late;
+    older.object_put.body.refs = &none;
+    struct meta_command put = adopt;
+    put.type = META_CMD_OBJECT_PUT;
+    assert_int_equal(fixture_apply(&f, &put).outcome, META_STALE); /* a gateway that does not know yet */
+    assert_int_equal(fixture_apply(&f, &adopt).outcome, META_OK);
+    assert_int_equal(fixture_bucket_get(&f, b).objects, 1);
+    assert_int_equal(fixture_apply(&f, &adopt).outcome, META_STALE); /* once */
+    assert_int_equal(fixture_apply(&f, &older).outcome, META_PRECONDITION);
+    struct meta_command settle = { .type = META_CMD_SESSION_SETTLE, .session_close = { f.session } };
+    assert_int_equal(fixture_apply(&f, &settle).outcome, META_OK);
+    assert_int_equal(fixture_apply(&f, &settle).outcome, META_STALE);
+    struct meta_command left = put_extents(&f, b, "late", 1, &late, 1, &late_ref);
+    left.type = META_CMD_OBJECT_ADOPT;
+    assert_int_equal(fixture_apply(&f, &left).outcome, META_STALE); /* it may be freed by now */
+    left.object_put.session = f.session + 1000;
+    assert_int_equal(fixture_apply(&f, &left).outcome, META_INVALID); /* the extent's id is of another session */
+    settle.session_close.session = f.session + (UINT64_C(1) << 40);
+    assert_int_equal(fixture_apply(&f, &settle).outcome, META_STALE); /* a number that was never given */
+    fixture_reopen(&f);
+    fixture_audit(&f);
+    fixture_close(&f);
+}
+
 static void repair_order_and_cas(void **state)
 {
     (void)state;
@@ -652,6 +696,7 @@ int main(void)
         cmocka_unit_test(refused_puts_leave_nothing),
         cmocka_unit_test(sessions),
         cmocka_unit_test(rebuilt),
+        cmocka_unit_test(adopted),
         cmocka_unit_test(repair_order_and_cas),
         cmocka_unit_test(disk_replaced),
         cmocka_unit_test(first_sets_are_remembered),

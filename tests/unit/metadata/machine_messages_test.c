@@ -87,6 +87,8 @@ static void object_commands(void)
         };
         command_check(&cmd);
     }
+    cmd.type = META_CMD_OBJECT_ADOPT;
+    command_check(&cmd);
     cmd = (struct meta_command){ .type = META_CMD_OBJECT_DELETE };
     cmd.object_delete = (struct meta_object_delete){ .bucket_id = 1, .key = text("k"), .has_version = true,
                                                      .version = { 3, 4, true }, .nonce = 5, .mtime_ms = 6 };
@@ -126,6 +128,8 @@ static void cluster_commands(void)
     cmd = (struct meta_command){ .type = META_CMD_SESSION_RESERVE, .session_reserve = { 5 } };
     command_check(&cmd);
     cmd = (struct meta_command){ .type = META_CMD_SESSION_CLOSE, .session_close = { 500 } };
+    command_check(&cmd);
+    cmd.type = META_CMD_SESSION_SETTLE;
     command_check(&cmd);
     cmd = (struct meta_command){ .type = META_CMD_GC_DONE, .gc_done = { 3, seqs } };
     command_check(&cmd);
