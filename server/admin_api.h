@@ -36,6 +36,11 @@ unsigned admin_trace(const struct admin_query *query, json_t **ret_json, struct 
 unsigned admin_config(const struct admin_query *query, json_t **ret_json, struct error *e);
 unsigned admin_log(const struct admin_query *query, json_t **ret_json, struct error *e);
 unsigned admin_topology(const struct admin_query *query, json_t **ret_json, struct error *e);
+/* admin_repair.c; the last two of clusters only */
+unsigned admin_repair_show(const struct admin_query *query, json_t **ret_json, struct error *e);
+unsigned admin_repair_change(const struct admin_query *query, json_t **ret_json, struct error *e);
+unsigned admin_rebalance_show(const struct admin_query *query, json_t **ret_json, struct error *e);
+unsigned admin_rebalance_change(const struct admin_query *query, json_t **ret_json, struct error *e);
 /* admin_fsck.c */
 unsigned admin_fsck_begin(const struct admin_query *query, json_t **ret_json, struct error *e);
 unsigned admin_fsck_show(const struct admin_query *query, json_t **ret_json, struct error *e);

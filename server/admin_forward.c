@@ -7,6 +7,7 @@
 #include "server/cluster.h"
 #include "server/cluster_voters.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -34,8 +35,9 @@ static struct admin_answer answer_take(const struct rpc_call *call)
     return (struct admin_answer){ reply.status, text };
 }
 
-/* UNAVAILABLE: not by that voter. Else there is an answer. */
-static enum errc ask(struct server *server, struct rpc_channel *channel, struct slice head, struct admin_answer *ret_answer)
+/* UNAVAILABLE: not by that voter, and why. Else there is an answer. */
+static enum errc ask(struct server *server, struct rpc_channel *channel, struct slice head, struct admin_answer *ret_answer,
+                     struct error *e)
 {
     struct rpc_call call = { .method = RPC_ADMIN_REQUEST, .head = head,
                              .deadline_ns = env_now_ns(server->env) + ANSWER_TIMEOUT_NS };
@@ -47,6 +49,9 @@ static enum errc ask(struct server *server, struct rpc_channel *channel, struct 
                                 call.error.code != ERRC_OK ? call.error.text : errc_text(rc));
         *ret_answer = admin_answer_error(503, text);
         mem_free(text);
+    } else {
+        error_clear(e); /* of the voter asked before */
+        (void)error_set(e, rc, "%s", call.error.code != ERRC_OK ? call.error.text : errc_text(rc));
     }
     rpc_call_release(&call);
     return rc == ERRC_UNAVAILABLE ? rc : ERRC_OK;
@@ -57,6 +62,8 @@ struct admin_answer admin_forward(struct server *server, const struct admin_requ
     const struct timespec pause = { 0, PAUSE_NS };
     struct admin_answer answer = { 0 };
     struct enc head = ENC_INIT;
+    struct error e = ERROR_INIT;
+    char text[ERROR_TEXT_BYTES + 128];
     enum errc rc = ERRC_UNAVAILABLE;
     uint64_t until_ns = env_now_ns(server->env) + ELECTION_NS;
     admin_request_encode(&head, request);
@@ -64,15 +71,16 @@ struct admin_answer admin_forward(struct server *server, const struct admin_requ
         struct metadata_voter voters[CLUSTER_VOTERS_MAX];
         unsigned count = cluster_voters_list(server, voters);
         for (unsigned i = 0; i < count && rc == ERRC_UNAVAILABLE; i++) {
-            rc = ask(server, voters[i].channel, enc_slice(&head), &answer);
+            rc = ask(server, voters[i].channel, enc_slice(&head), &answer, &e);
         }
         if (rc == ERRC_UNAVAILABLE) {
             (void)nanosleep(&pause, NULL);
         }
     } while (rc == ERRC_UNAVAILABLE && env_now_ns(server->env) < until_ns && !voter_leads(server->voter));
     enc_free(&head);
-    return rc == ERRC_OK ? answer
-                         : admin_answer_error(503, "no metadata voter leads now: 'cairn metadata list' says who is there");
+    (void)snprintf(text, sizeof(text), "no metadata voter leads now (the last one asked: %s): 'cairn metadata list' says who is there",
+                   e.code != ERRC_OK ? e.text : "none is known");
+    return rc == ERRC_OK ? answer : admin_answer_error(503, text);
 }
 
 /* ---- at the leader ---- */

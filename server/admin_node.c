@@ -6,62 +6,24 @@
  */
 #include "common/base/mem.h"
 #include "server/admin_api.h"
-#include "server/admin_strength.h"
 #include "server/cluster.h"
 #include "server/cluster_watch.h"
+#include "server/held.h"
 
 #include <string.h>
 
 #define MAP_ARENA_BYTES (4u << 20)
 
-/* What stands on the disks of one node. */
-struct held {
-    const struct meta_cluster_reply *map;
-    struct node_id node;
-    uint64_t extents, shards, bytes;
-    uint64_t unsafe; /* extents that have no more than k shards in service without it */
-};
-
-static bool is_of(const struct held *held, struct disk_id id)
+/* The disks of a node, those that were removed too; how many. */
+static unsigned disks_of(const struct meta_cluster_reply *map, struct node_id node, struct disk_id ret_disks[NODE_DISKS_MAX])
 {
-    for (uint32_t i = 0; i < held->map->disk_count; i++) {
-        if (disk_id_equal(held->map->disks[i].id, id)) {
-            return node_id_equal(held->map->disks[i].node, held->node);
+    unsigned count = 0;
+    for (uint32_t i = 0; i < map->disk_count && count < NODE_DISKS_MAX; i++) {
+        if (node_id_equal(map->disks[i].node, node)) {
+            ret_disks[count++] = map->disks[i].id;
         }
     }
-    return false;
-}
-
-static void on_extent(void *data, const struct meta_group *group, uint64_t up, const struct extent *extent)
-{
-    struct held *held = data;
-    unsigned here = 0;
-    unsigned others = 0;
-    for (unsigned i = 0; i < (unsigned)extent->code.k + extent->code.m; i++) {
-        unsigned at = extent->position[i];
-        bool missing = (extent->missing >> i & 1) != 0 || at >= group->disk_count;
-        bool own = !missing && is_of(held, group->disks[at]);
-        here += own ? 1 : 0;
-        others += !own && !missing && (up >> at & 1) != 0 ? 1 : 0;
-    }
-    held->extents += here > 0;
-    held->shards += here;
-    held->bytes += here * ((extent->stored_bytes + extent->code.k - 1) / extent->code.k);
-    held->unsafe += here > 0 && others < extent->code.k;
-}
-
-static enum errc held_count(struct server *server, struct held *held, struct error *e)
-{
-    enum errc rc = ERRC_OK;
-    for (uint32_t i = 0; rc == ERRC_OK && i < held->map->group_count; i++) {
-        const struct meta_group *group = &held->map->groups[i];
-        bool concerned = false;
-        for (unsigned p = 0; p < group->disk_count; p++) {
-            concerned = concerned || is_of(held, group->disks[p]);
-        }
-        rc = concerned ? strength_walk(server, group, on_extent, held, e) : ERRC_OK;
-    }
-    return rc;
+    return count;
 }
 
 /* The one storage node of that name or beginning of an id; NULL: none, or several. */
@@ -159,7 +121,8 @@ static unsigned change(struct server *server, const struct meta_cluster_reply *m
                                                       : "several storage nodes are called '%s': name its id", name);
         return count == 0 ? 404 : 409;
     }
-    struct held held = { .map = map, .node = node->id };
+    struct disk_id disks[NODE_DISKS_MAX];
+    struct held held = { .map = map, .disks = disks, .disk_count = disks_of(map, node->id, disks) };
     if (held_count(server, &held, e) != ERRC_OK) {
         return 503;
     }

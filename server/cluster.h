@@ -90,7 +90,6 @@ struct cluster {
     uint64_t disks_changed_ns;     /* when a disk or a node's state last changed in the map; 0: groups are planned */
     bool plan_wanted;              /* since then; not by a start alone */
     uint64_t refused_logged_ns;    /* when it was last said which disks stand in two nodes */
-    bool give_up_wanted;           /* disks that are away, at once: `cairn repair run` */
     bool port_ended;               /* under the guard: it takes nothing more */
     bool jobs_ended;               /* nothing is posted to admin_jobs any more: they end */
     bool topology_posted;

@@ -373,12 +373,10 @@ static bool map_follow(struct server *server, const struct meta_cluster_reply *m
     struct cluster *cluster = server->cluster;
     uint64_t now_ns = env_now_ns(server->env);
     (void)pthread_mutex_lock(&cluster->guard);
-    bool at_once = cluster->give_up_wanted;
-    cluster->give_up_wanted = false;
     cluster->topology_posted = false;
     (void)pthread_mutex_unlock(&cluster->guard);
     bool changed = nodes_take_in(server, map) > 0;
-    changed = cluster_watch_disks(server, map, at_once) > 0 || changed;
+    changed = cluster_watch_disks(server, map, false) > 0 || changed;
     bool grouping = !changed && settled(cluster, now_ns);
     if (changed) {
         disks_changed_set(cluster, now_ns);

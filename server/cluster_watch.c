@@ -55,8 +55,7 @@ static void away_forget(struct cluster *cluster, struct disk_id id)
     }
 }
 
-/* Half of the storage nodes or more. */
-static bool many_silent(struct server *server, const struct meta_cluster_reply *map)
+bool cluster_watch_many_silent(struct server *server, const struct meta_cluster_reply *map)
 {
     unsigned nodes = 0;
     unsigned silent = 0;
@@ -110,11 +109,30 @@ static unsigned disk_watch(struct server *server, const struct meta_cluster_repl
     if ((disk->state != META_DISK_IN && disk->state != META_DISK_DRAINING) || held || (!at_once && away_ns < wait_ns)) {
         return 0;
     }
-    if (!at_once && many_silent(server, map)) {
+    if (!at_once && cluster_watch_many_silent(server, map)) {
         held_log(server);
         return 0;
     }
     return state_change(server, disk, META_DISK_OUT, "disk_given_up");
+}
+
+struct cluster_watch_view cluster_watch_see(struct server *server, const struct meta_cluster_reply *map,
+                                            const struct meta_disk *disk)
+{
+    const struct meta_node *node = meta_cluster_node(map, disk->node);
+    uint64_t now_ns = env_now_ns(server->env);
+    uint64_t wait_s = server->options.repair_wait_s;
+    if (disk->state == META_DISK_REMOVED || serves(server, disk->id)) {
+        return (struct cluster_watch_view){ .away = false };
+    }
+    struct cluster_watch_view view = {
+        .away = true,
+        .given_up = disk->state == META_DISK_OUT,
+        .maintenance = node != NULL && node->state == META_NODE_MAINTENANCE,
+        .away_s = (now_ns - away_since(server->cluster, disk->id, now_ns)) / UINT64_C(1000000000),
+    };
+    view.left_s = !view.given_up && !view.maintenance && wait_s > view.away_s ? wait_s - view.away_s : 0;
+    return view;
 }
 
 unsigned cluster_watch_disks(struct server *server, const struct meta_cluster_reply *map, bool at_once)

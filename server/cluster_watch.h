@@ -14,6 +14,18 @@
 
 struct server;
 
+/* A disk that does not serve, as the watch sees it. */
+struct cluster_watch_view {
+    bool away;
+    bool given_up;                 /* OUT: rebuilt elsewhere */
+    bool maintenance;              /* of its node: it is waited for */
+    uint64_t away_s;
+    uint64_t left_s;               /* until it is given up, unless many are silent; 0 also where it is not going to be */
+};
+struct cluster_watch_view cluster_watch_see(struct server *server, const struct meta_cluster_reply *map,
+                                            const struct meta_disk *disk);
+/* Half of the storage nodes or more are silent: nothing is given up by itself. */
+bool cluster_watch_many_silent(struct server *server, const struct meta_cluster_reply *map);
 /* Looks at every disk of the map; `at_once`: without wait and whatever is silent. Returns how many changed their state. */
 unsigned cluster_watch_disks(struct server *server, const struct meta_cluster_reply *map, bool at_once);
 /*

@@ -26,8 +26,9 @@ struct server_background {
     unsigned failed_lines;
     /* repair rate, measured by whoever asks for progress: the admin executor and the admin loop */
     pthread_mutex_t rate_lock;
-    uint64_t rate_since_ns, rate_repaired;
-    double rate;
+    uint64_t rate_since_ns, rate_repaired, rate_moved_bytes;
+    double rate, moved_rate;
+    struct upkeep upkeep;      /* as last told */
 };
 
 /* A message for the executor. */
@@ -78,6 +79,32 @@ static void on_repair_failed(void *data, const struct extent *extent, const stru
     }
 }
 
+/* On the executor. A worker that is told to go on looks at once: so it is told of changes only. */
+static void upkeep_take(void *data, struct upkeep upkeep)
+{
+    struct server_background *background = data;
+    if (background->repair != NULL && upkeep.rebalance_stopped != background->upkeep.rebalance_stopped) {
+        repair_worker_balance(background->repair, !upkeep.rebalance_stopped);
+    }
+    if (background->repair != NULL && upkeep.repair_paused != background->upkeep.repair_paused) {
+        repair_worker_pause(background->repair, upkeep.repair_paused);
+    }
+    background->upkeep = upkeep;
+}
+
+struct upkeep_notice {
+    struct task task;
+    struct server_background *background;
+    struct upkeep upkeep;
+};
+
+static void upkeep_run(struct task *task)
+{
+    struct upkeep_notice *notice = container_of(task, struct upkeep_notice, task);
+    upkeep_take(notice->background, notice->upkeep);
+    mem_free(notice);
+}
+
 struct start_workers {
     struct task task;
     struct server_background *background;
@@ -108,7 +135,9 @@ static void workers_start(struct task *task)
     if (server->voter != NULL) {
         background->gc = gc_worker_start(&gc);
         background->repair = repair_worker_start(&repair);
-        background->poll = server_poll_start(server);
+        background->upkeep.repair_paused = true; /* until the metadata say otherwise */
+        repair_worker_pause(background->repair, true);
+        background->poll = server_poll_start(server, upkeep_take, background);
     }
     background->sweep = orphan_sweep_start(&sweep);
     background->suspects = suspect_queue_start(&suspects);
@@ -146,6 +175,13 @@ void background_look(struct server_background *background)
     executor_post(background->executor, &notice->task);
 }
 
+void background_upkeep(struct server_background *background, struct upkeep upkeep)
+{
+    struct upkeep_notice *notice = mem_zalloc(sizeof(*notice));
+    *notice = (struct upkeep_notice){ .task.run = upkeep_run, .background = background, .upkeep = upkeep };
+    executor_post(background->executor, &notice->task);
+}
+
 void background_shard_corrupt(struct server_background *background, struct disk_id disk, struct extent_id extent,
                               uint8_t index)
 {
@@ -169,17 +205,21 @@ void background_progress(struct server_background *background, struct background
     uint64_t now = env_now_ns(background->server->env);
     (void)pthread_mutex_lock(&background->rate_lock);
     if (now - background->rate_since_ns >= RATE_WINDOW_NS) {
-        background->rate = (double)(repair.repaired - background->rate_repaired) * 1e9 /
-                           (double)(now - background->rate_since_ns);
+        double seconds = (double)(now - background->rate_since_ns) / 1e9;
+        background->rate = (double)(repair.repaired - background->rate_repaired) / seconds;
+        background->moved_rate = (double)(repair.walk.moved_bytes - background->rate_moved_bytes) / seconds;
         background->rate_since_ns = now;
         background->rate_repaired = repair.repaired;
+        background->rate_moved_bytes = repair.walk.moved_bytes;
     }
     double rate = background->rate;
+    double moved_rate = background->moved_rate;
     (void)pthread_mutex_unlock(&background->rate_lock);
     *ret_progress = (struct background_progress){
         .rebuilt_extents = repair.repaired, .rebuilt_bytes = repair.bytes_written, .failed_extents = repair.failed,
         .extents_per_second = rate, .freed_extents = gc_worker_freed(background->gc),
         .swept_shards = orphan_sweep_freed(background->sweep), .repair_paused = repair.paused, .walk = repair.walk,
+        .moved_bytes_per_second = moved_rate,
     };
 }
 

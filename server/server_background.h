@@ -10,6 +10,7 @@
 #include "common/base/id.h"
 #include "gateway/data/repair_walk.h"
 #include "server/server_poll.h"
+#include "server/upkeep.h"
 
 #include <stdint.h>
 
@@ -22,6 +23,7 @@ struct background_progress {
     uint64_t freed_extents;
     uint64_t swept_shards;     /* orphans */
     bool repair_paused;
+    double moved_bytes_per_second;  /* of the moves under way; 0: none */
     struct repair_walk_counts walk; /* of shards that stand where they should not */
 };
 
@@ -31,6 +33,8 @@ struct server_background *background_start(struct server *server);
 void background_disk_changed(struct server_background *background, struct disk_id disk, bool usable);
 /* Repair looks at once. From any thread. */
 void background_look(struct server_background *background);
+/* What operators have said of it. From any thread. */
+void background_upkeep(struct server_background *background, struct upkeep upkeep);
 /* A shard does not match its checksums: it is marked missing and rebuilt. From any thread. */
 void background_shard_corrupt(struct server_background *background, struct disk_id disk, struct extent_id extent,
                               uint8_t index);

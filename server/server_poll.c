@@ -1,5 +1,5 @@
 /*
- *   SLEEPING -> ASKING THE NODE -> ASKING METADATA -> SLEEPING       (a stop waits for the question under way)
+ *   SLEEPING -> ASKING THE NODE -> ASKING METADATA -> ASKING FOR THE UPKEEP -> SLEEPING       (a stop waits for the question under way)
  */
 #include "server/server_poll.h"
 
@@ -11,6 +11,7 @@
 #include "server/server_disks.h"
 
 #define POLL_MS 3000
+#define UPKEEP_ARENA_BYTES 4096
 
 struct server_poll {
     struct server *server;
@@ -19,6 +20,9 @@ struct server_poll {
     struct enc head;
     struct rpc_call call;
     struct meta_op op;
+    struct arena arena;            /* of the upkeep's answer */
+    void (*on_upkeep)(void *data, struct upkeep upkeep);
+    void *on_upkeep_data;
     bool asking;
     bool stopping;
     void (*stop_done)(void *data);
@@ -48,6 +52,17 @@ static void poll_sleep(struct server_poll *poll)
     }
 }
 
+static void on_upkeep(struct meta_op *op)
+{
+    struct server_poll *poll = op->data;
+    if (op->status == ERRC_OK && !poll->stopping) {
+        poll->on_upkeep(poll->on_upkeep_data, upkeep_of(&op->setting));
+    }
+    meta_op_release(op);
+    arena_done(&poll->arena);
+    poll_sleep(poll);
+}
+
 static void on_meta(struct meta_op *op)
 {
     struct server_poll *poll = op->data;
@@ -58,7 +73,14 @@ static void on_meta(struct meta_op *op)
         (void)pthread_mutex_unlock(&poll->lock);
     }
     meta_op_release(op);
-    poll_sleep(poll);
+    if (poll->stopping) {
+        poll_sleep(poll);
+        return;
+    }
+    const struct meta_query query = upkeep_query();
+    arena_init(&poll->arena, UPKEEP_ARENA_BYTES);
+    meta_op_init(&poll->op, poll->executor, &poll->arena, on_upkeep, poll);
+    meta_query(&poll->server->meta, &poll->op, &query);
 }
 
 /* The state is asked again: it may have changed since the node wrote its answer, and then the map was told. */
@@ -139,11 +161,13 @@ static void poll_ask(struct task *task)
     rpc_call_start(node_channel(poll->server->node), &poll->call);
 }
 
-struct server_poll *server_poll_start(struct server *server)
+struct server_poll *server_poll_start(struct server *server, void (*on_upkeep_told)(void *data, struct upkeep upkeep), void *data)
 {
     struct server_poll *poll = mem_zalloc(sizeof(*poll));
     const struct node_disk_status all = { 0 };
     poll->server = server;
+    poll->on_upkeep = on_upkeep_told;
+    poll->on_upkeep_data = data;
     poll->executor = server->completions;
     poll->timer.task.run = poll_ask;
     (void)pthread_mutex_init(&poll->lock, NULL);

@@ -9,6 +9,7 @@
 
 #include "common/rpc/metadata_messages.h"
 #include "common/rpc/node_messages.h"
+#include "server/upkeep.h"
 
 struct server;
 struct server_poll;
@@ -21,8 +22,9 @@ struct server_poll_view {
     struct node_disk_status_entry disks[NODE_DISKS_MAX];
 };
 
-/* On the executor. */
-struct server_poll *server_poll_start(struct server *server);
+/* On the executor, where on_upkeep_told is called too, each time that the metadata have answered. */
+struct server_poll *server_poll_start(struct server *server, void (*on_upkeep_told)(void *data, struct upkeep upkeep),
+                                      void *data);
 /* From any thread; poll may be NULL: an empty view. */
 void server_poll_copy(struct server_poll *poll, struct server_poll_view *ret_view);
 /* On the executor; nobody copies any more. Freed before done. */

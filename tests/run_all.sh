@@ -53,6 +53,7 @@ suite start_rules tests/server/start_rules.py
 suite operate tests/server/operate.py
 suite cluster tests/server/cluster.py
 suite voters tests/server/voters.py
+suite upkeep tests/server/upkeep.py
 suite backup tests/server/backup.py
 suite verbs tests/server/verbs.py
 suite golden tests/golden/golden_test.py

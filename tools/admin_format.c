@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define AMOUNT_BYTES 32
+#define AMOUNT_BYTES FORMAT_AMOUNT_BYTES
 
 static const char *text_of(const json_t *json, const char *name)
 {
@@ -17,8 +17,7 @@ static long long number_of(const json_t *json, const char *name)
     return (long long)json_integer_value(json_object_get(json, name));
 }
 
-/* 1536 -> "1.5 KiB" */
-static const char *bytes_text(long long bytes, char text[AMOUNT_BYTES])
+const char *format_bytes(long long bytes, char text[AMOUNT_BYTES])
 {
     static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB" };
     double amount = (double)bytes;
@@ -31,8 +30,7 @@ static const char *bytes_text(long long bytes, char text[AMOUNT_BYTES])
     return text;
 }
 
-/* Seconds as "2 h 5 min", "-" when unknown (negative). */
-static const char *duration_text(long long seconds, char text[AMOUNT_BYTES])
+const char *format_duration(long long seconds, char text[AMOUNT_BYTES])
 {
     if (seconds < 0) {
         (void)snprintf(text, AMOUNT_BYTES, "-");
@@ -56,7 +54,7 @@ void format_disks(const json_t *json)
         char used[AMOUNT_BYTES];
         char unused[AMOUNT_BYTES];
         (void)printf("%-32s  %-8s  %10s  %10s  %9lld  %s", text_of(disk, "id"), text_of(disk, "state"),
-                     bytes_text(number_of(disk, "used_bytes"), used), bytes_text(number_of(disk, "free_bytes"), unused),
+                     format_bytes(number_of(disk, "used_bytes"), used), format_bytes(number_of(disk, "free_bytes"), unused),
                      number_of(disk, "shards"), text_of(disk, "path"));
         const char *reason = json_string_value(json_object_get(disk, "reason"));
         (void)printf("%s%s\n", reason != NULL && *reason != '\0' ? "  # " : "", reason != NULL ? reason : "");
@@ -85,12 +83,12 @@ void format_status(const json_t *json)
     (void)printf("Buckets       %lld\n", number_of(json, "buckets"));
     (void)printf("Objects       %lld (%lld versions, %lld uploads under way)\n", number_of(json, "objects"),
                  number_of(json, "versions"), number_of(json, "uploads"));
-    (void)printf("Data          %s\n", bytes_text(number_of(json, "bytes"), amount));
+    (void)printf("Data          %s\n", format_bytes(number_of(json, "bytes"), amount));
     format_strength(json);
     (void)printf("Repair        %lld extents wait, %s rebuilt, ETA ", number_of(repair, "queued_extents"),
-                 bytes_text(number_of(repair, "rebuilt_bytes"), amount));
+                 format_bytes(number_of(repair, "rebuilt_bytes"), amount));
     const json_t *eta = json_object_get(repair, "eta_seconds");
-    (void)printf("%s\n", duration_text(json_is_integer(eta) ? (long long)json_integer_value(eta) : -1, amount));
+    (void)printf("%s\n", format_duration(json_is_integer(eta) ? (long long)json_integer_value(eta) : -1, amount));
     (void)printf("Metadata      %lld mirrors, %lld behind\n", number_of(json, "metadata_replicas"),
                  number_of(json, "metadata_replicas_behind"));
     (void)printf("Disks\n");
@@ -106,7 +104,7 @@ void format_buckets(const json_t *json)
     json_array_foreach(buckets, index, bucket) {
         char amount[AMOUNT_BYTES];
         (void)printf("%-24s  %-6s  %12lld  %12s  %s\n", text_of(bucket, "created"), text_of(bucket, "erasure"),
-                     number_of(bucket, "objects"), bytes_text(number_of(bucket, "bytes"), amount),
+                     number_of(bucket, "objects"), format_bytes(number_of(bucket, "bytes"), amount),
                      text_of(bucket, "name"));
     }
 }
@@ -141,7 +139,7 @@ void format_explain(const json_t *json)
     char amount[AMOUNT_BYTES];
     (void)printf("Object        %s/%s\n", text_of(json, "bucket"), text_of(json, "key"));
     (void)printf("Version       %s\n", text_of(json, "version_id"));
-    (void)printf("Size          %s (%lld bytes)\n", bytes_text(number_of(json, "size"), amount), number_of(json, "size"));
+    (void)printf("Size          %s (%lld bytes)\n", format_bytes(number_of(json, "size"), amount), number_of(json, "size"));
     (void)printf("ETag          %s\n", text_of(json, "etag"));
     (void)printf("Modified      %s\n", text_of(json, "last_modified"));
     (void)printf("Checksum      %s %s\n", text_of(json, "checksum_algorithm"), text_of(json, "checksum"));
@@ -171,7 +169,7 @@ void format_nodes(const json_t *json)
         const json_t *age = json_object_get(node, "heartbeat_age_seconds");
         (void)printf("%-16s  %-12s  %-11s  %-21s  %-8s  %-8s  %-10s  %s\n", text_of(node, "name"), text_of(node, "role"),
                      text_of(node, "state"), text_of(node, "address"), text_of(node, "zone"), text_of(node, "rack"),
-                     duration_text(json_is_integer(age) ? (long long)json_integer_value(age) : -1, heard),
+                     format_duration(json_is_integer(age) ? (long long)json_integer_value(age) : -1, heard),
                      text_of(node, "id"));
     }
 }
@@ -202,7 +200,7 @@ void format_node_state(const json_t *json)
     (void)printf("Node %s %s %s.\n", text_of(json, "node"), dry_run ? "would be" : "is", text_of(json, "state"));
     if (moves > 0) {
         (void)printf("%lld shards, %s, %s other nodes. 'cairn node remove' is possible when none is left.\n", (long long)moves,
-                     bytes_text(number_of(json, "bytes_to_move"), amount), dry_run ? "would move to" : "move to");
+                     format_bytes(number_of(json, "bytes_to_move"), amount), dry_run ? "would move to" : "move to");
     }
 }
 

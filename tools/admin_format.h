@@ -4,6 +4,11 @@
 
 #include <jansson.h>
 
+#define FORMAT_AMOUNT_BYTES 32
+/* 1536 -> "1.5 KiB"; returns text. */
+const char *format_bytes(long long bytes, char text[FORMAT_AMOUNT_BYTES]);
+/* Seconds as "2 h 5 min", "-" when unknown (negative); returns text. */
+const char *format_duration(long long seconds, char text[FORMAT_AMOUNT_BYTES]);
 void format_status(const json_t *json);
 void format_buckets(const json_t *json);
 void format_disks(const json_t *json);

@@ -126,6 +126,12 @@ static enum errc keys_find(struct admin_options *options, const char *profile, s
     return rc;
 }
 
+/* Commands with verbs that move data, and say how much with --dry-run. */
+static bool moves_data(const char *command)
+{
+    return strcmp(command, "node") == 0 || strcmp(command, "repair") == 0;
+}
+
 enum errc admin_options_parse(int argc, char **argv, struct admin_options *ret_options, struct error *e)
 {
     struct admin_options options = { .json = false };
@@ -147,7 +153,7 @@ enum errc admin_options_parse(int argc, char **argv, struct admin_options *ret_o
             options.json = true;
             continue;
         }
-        if (strcmp(text, "--dry-run") == 0 && strcmp(argv[0], "node") == 0) { /* no other verb knows it yet */
+        if (strcmp(text, "--dry-run") == 0 && moves_data(argv[0])) {
             options.dry_run = true;
             continue;
         }

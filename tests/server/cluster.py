@@ -59,6 +59,12 @@ class Cluster:
         equal(done.returncode, status, f"cairn {words}: {done.stderr}")
         return done.stdout if status == 0 else done.stderr
 
+    def try_cli(self, *words):
+        """What it prints, or nothing where it fails."""
+        done = subprocess.run([BINARY, *words, "--admin", self.shown["admin"]], env=dict(os.environ, **self.keys),
+                              capture_output=True, text=True, timeout=60, check=False)
+        return done.stdout if done.returncode == 0 else ""
+
     def status(self):
         return json.loads(self.cli("status", "--json"))
 
