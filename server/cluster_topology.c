@@ -71,7 +71,8 @@ bool cluster_peer_is_at(const struct cluster *cluster, struct node_id node, cons
     return false;
 }
 
-static void voters_follow(struct server *server, const struct meta_cluster_reply *map)
+/* all: there are no others. */
+static void voters_follow(struct server *server, const struct meta_cluster_reply *map, bool all)
 {
     struct cluster_voter voters[CLUSTER_VOTERS_MAX];
     unsigned count = 0;
@@ -80,7 +81,11 @@ static void voters_follow(struct server *server, const struct meta_cluster_reply
             voters[count++] = (struct cluster_voter){ map->nodes[i].id, map->nodes[i].address };
         }
     }
-    cluster_voters_take(server, voters, count);
+    if (all) {
+        cluster_voters_take(server, voters, count);
+    } else {
+        cluster_voters_add(server, voters, count);
+    }
 }
 
 void cluster_voters_read(struct server *server)
@@ -94,7 +99,7 @@ void cluster_voters_read(struct server *server)
     meta_query_encode(&head, &query);
     if (voter_query_own(server->voter, enc_slice(&head), &reply, NULL) == ERRC_OK &&
         meta_cluster_reply_decode(enc_slice(&reply), &arena, &map) == ERRC_OK) {
-        voters_follow(server, &map);
+        voters_follow(server, &map, false); /* just started, it may not know yet who joined: the leader may be that one */
     }
     arena_done(&arena);
     enc_free(&reply);
@@ -134,7 +139,7 @@ void cluster_nodes_take(void *data, const struct meta_cluster_reply *map)
     }
     (void)pthread_mutex_unlock(&cluster->guard);
     if (newest) {
-        voters_follow(server, map);
+        voters_follow(server, map, true);
     }
 }
 

@@ -61,8 +61,8 @@ def paused(cluster):
     equal((shown["paused"], shown["rebuilt_extents"]), (True, 0), "under the next leader")
     true(cluster.status()["degraded_stripes"] > 0, "rebuilt while paused")
     has(cluster.cli("repair", "status"), ["paused: 'cairn repair resume'", node], "repair status")
-    cluster.cli("repair", "resume")
     cluster.tool("start", old)
+    cluster.cli("repair", "resume")  # also by the one that has just started
     cluster.await_nothing_on({node}, "a")
     cluster.await_whole()
     true(repair(cluster)["queued_extents"] == 0, "queued extents in the end")
