@@ -10,11 +10,13 @@
 #include "gateway/s3/s3_uri.h"
 #include "server/admin_forward.h"
 #include "server/server.h"
+#include "server/wait.h"
 
 #include <openssl/crypto.h>
 #include <string.h>
 
 #define ADMIN_ARENA_BYTES (128u << 10)
+#define MAP_ARENA_BYTES (4u << 20)
 
 typedef unsigned (*admin_verb)(const struct admin_query *query, json_t **ret_json, struct error *e);
 
@@ -268,6 +270,20 @@ static void on_readyz(void *data, struct http_admin_request *req)
     struct server *server = data;
     bool ready = server_ready(server);
     reply_text(req, ready ? 200 : 503, "text/plain", ready ? "ready\n" : "not ready\n");
+}
+
+unsigned admin_map_run(const struct admin_query *query, admin_with_map *run, json_t **ret_json, struct error *e)
+{
+    const struct meta_query ask = { .type = META_QRY_CLUSTER };
+    struct server *server = query->server;
+    struct arena arena;
+    struct meta_op op;
+    arena_init(&arena, MAP_ARENA_BYTES);
+    unsigned status = wait_query(&server->meta, server->completions, &arena, &op, &ask, e) == ERRC_OK
+                          ? run(query, &op.cluster, ret_json, e) : 503;
+    meta_op_release(&op);
+    arena_done(&arena);
+    return status;
 }
 
 static void on_metrics(void *data, struct http_admin_request *req)

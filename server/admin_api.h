@@ -13,6 +13,7 @@
 
 #include <jansson.h>
 
+struct meta_cluster_reply;
 struct server;
 
 /* Registers every path; before http_admin_start. */
@@ -25,6 +26,12 @@ struct admin_query {
     char *bucket, *key, *version_id, *after, *status, *index, *name, *offset; /* decoded query parameters or NULL; owned by the job */
     json_t *body;                    /* the parsed request body or NULL; owned by the job */
 };
+/* A verb that needs the map of the cluster. */
+typedef unsigned admin_with_map(const struct admin_query *query, const struct meta_cluster_reply *map, json_t **ret_json,
+                                struct error *e);
+/* Asks metadata for the map, and runs the verb; 503 where it can't be had. */
+unsigned admin_map_run(const struct admin_query *query, admin_with_map *run, json_t **ret_json, struct error *e);
+
 unsigned admin_status(const struct admin_query *query, json_t **ret_json, struct error *e);
 unsigned admin_disks(const struct admin_query *query, json_t **ret_json, struct error *e);
 unsigned admin_buckets(const struct admin_query *query, json_t **ret_json, struct error *e);

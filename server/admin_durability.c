@@ -2,6 +2,7 @@
 #include "common/base/mem.h"
 #include "server/admin_api.h"
 #include "server/admin_strength.h"
+#include "server/json_set.h"
 #include "server/placement_judge.h"
 #include "server/server.h"
 
@@ -85,19 +86,14 @@ static enum errc count_all(struct server *server, struct durability *d, struct e
     return rc;
 }
 
-static void number_set(json_t *json, const char *name, uint64_t value)
-{
-    (void)json_object_set_new(json, name, json_integer((json_int_t)value));
-}
-
 static void class_json(const struct class_count *count, json_t *json)
 {
-    number_set(json, "extents", count->strength.extents);
-    number_set(json, "stripes", count->strength.stripes);
-    number_set(json, "degraded_stripes", count->strength.stripes - count->strength.stripes_full);
+    json_number_set(json, "extents", count->strength.extents);
+    json_number_set(json, "stripes", count->strength.stripes);
+    json_number_set(json, "degraded_stripes", count->strength.stripes - count->strength.stripes_full);
     (void)json_object_set_new(json, "stripes_by_strength", strength_json(&count->strength));
-    number_set(json, "degraded_placement_stripes", count->stripes_degraded_placement);
-    number_set(json, "crowded_stripes", count->stripes_crowded);
+    json_number_set(json, "degraded_placement_stripes", count->stripes_degraded_placement);
+    json_number_set(json, "crowded_stripes", count->stripes_crowded);
 }
 
 /* The oldest of the disks' last complete scrub passes; null while one has none, since then nothing is known of it. */
@@ -119,9 +115,9 @@ static void verification_json(const json_t *disks, json_t *json)
             oldest = json_integer_value(age);
         }
     }
-    number_set(json, "disks", json_array_size(disks));
-    number_set(json, "disks_away", away);
-    number_set(json, "disks_never_verified", never);
+    json_number_set(json, "disks", json_array_size(disks));
+    json_number_set(json, "disks_away", away);
+    json_number_set(json, "disks_never_verified", never);
     (void)json_object_set_new(json, "oldest_verification_seconds",
                               never > 0 || away > 0 || oldest < 0 ? json_null() : json_integer(oldest));
 }

@@ -63,7 +63,6 @@ struct admin_answer admin_forward(struct server *server, const struct admin_requ
     struct admin_answer answer = { 0 };
     struct enc head = ENC_INIT;
     struct error e = ERROR_INIT;
-    char text[ERROR_TEXT_BYTES + 128];
     enum errc rc = ERRC_UNAVAILABLE;
     uint64_t until_ns = env_now_ns(server->env) + ELECTION_NS;
     admin_request_encode(&head, request);
@@ -78,9 +77,13 @@ struct admin_answer admin_forward(struct server *server, const struct admin_requ
         }
     } while (rc == ERRC_UNAVAILABLE && env_now_ns(server->env) < until_ns && !voter_leads(server->voter));
     enc_free(&head);
-    (void)snprintf(text, sizeof(text), "no metadata voter leads now (the last one asked: %s): 'cairn metadata list' says who is there",
-                   e.code != ERRC_OK ? e.text : "none is known");
-    return rc == ERRC_OK ? answer : admin_answer_error(503, text);
+    if (rc != ERRC_OK) {
+        char text[ERROR_TEXT_BYTES + 128];
+        (void)snprintf(text, sizeof(text), "no metadata voter leads now (the last one asked: %s): 'cairn metadata list' says who is "
+                       "there", e.code != ERRC_OK ? e.text : "none is known");
+        answer = admin_answer_error(503, text);
+    }
+    return answer;
 }
 
 /* ---- at the leader ---- */

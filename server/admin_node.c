@@ -12,8 +12,6 @@
 
 #include <string.h>
 
-#define MAP_ARENA_BYTES (4u << 20)
-
 /* The disks of a node, those that were removed too; how many. */
 static unsigned disks_of(const struct meta_cluster_reply *map, struct node_id node, struct disk_id ret_disks[NODE_DISKS_MAX])
 {
@@ -105,9 +103,10 @@ static enum errc state_put(struct server *server, const struct meta_node *node, 
     return rc;
 }
 
-static unsigned change(struct server *server, const struct meta_cluster_reply *map, const json_t *body, json_t **ret_json,
-                       struct error *e)
+static unsigned change(const struct admin_query *query, const struct meta_cluster_reply *map, json_t **ret_json, struct error *e)
 {
+    struct server *server = query->server;
+    const json_t *body = query->body;
     const char *name = json_string_value(json_object_get(body, "node"));
     uint8_t state = state_of(json_string_value(json_object_get(body, "state")));
     bool dry_run = json_is_true(json_object_get(body, "dry_run"));
@@ -150,17 +149,8 @@ static unsigned change(struct server *server, const struct meta_cluster_reply *m
 
 unsigned admin_node_state(const struct admin_query *query, json_t **ret_json, struct error *e)
 {
-    struct server *server = query->server;
-    const struct meta_query ask = { .type = META_QRY_CLUSTER };
-    struct arena arena;
-    struct meta_op op;
-    if (server->cluster == NULL) {
+    if (query->server->cluster == NULL) {
         return server_fail(e, 409, "this server is no cluster: it is one process");
     }
-    arena_init(&arena, MAP_ARENA_BYTES);
-    unsigned status = wait_query(&server->meta, server->completions, &arena, &op, &ask, e) == ERRC_OK
-                          ? change(server, &op.cluster, query->body, ret_json, e) : 503;
-    meta_op_release(&op);
-    arena_done(&arena);
-    return status;
+    return admin_map_run(query, change, ret_json, e);
 }

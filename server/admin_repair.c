@@ -9,16 +9,10 @@
 #include "server/cluster.h"
 #include "server/cluster_watch.h"
 #include "server/held.h"
+#include "server/json_set.h"
 #include "server/server_background.h"
 
 #include <string.h>
-
-#define MAP_ARENA_BYTES (4u << 20)
-
-static void number_set(json_t *json, const char *name, uint64_t value)
-{
-    (void)json_object_set_new(json, name, json_integer((json_int_t)value));
-}
 
 /* How long `amount` takes at `rate`; null where nothing is moving. */
 static json_t *eta_json(uint64_t amount, double rate)
@@ -26,27 +20,17 @@ static json_t *eta_json(uint64_t amount, double rate)
     return amount == 0 ? json_integer(0) : rate > 0 ? json_integer((json_int_t)((double)amount / rate) + 1) : json_null();
 }
 
-/* A verb that needs the map. */
-typedef unsigned with_map(const struct admin_query *query, const struct meta_cluster_reply *map, json_t **ret_json, struct error *e);
+enum flag { REPAIR_PAUSED, REBALANCE_STOPPED };
 
-static unsigned map_run(const struct admin_query *query, with_map *run, json_t **ret_json, struct error *e)
+/* Sets a flag for good, and tells the workers of this process at once; those of other voters hear of it within seconds. */
+static enum errc say(struct server *server, enum flag flag, bool value, struct error *e)
 {
-    struct server *server = query->server;
-    const struct meta_query ask = { .type = META_QRY_CLUSTER };
-    struct arena arena;
-    struct meta_op op;
-    arena_init(&arena, MAP_ARENA_BYTES);
-    unsigned status = wait_query(&server->meta, server->completions, &arena, &op, &ask, e) == ERRC_OK
-                          ? run(query, &op.cluster, ret_json, e) : 503;
-    meta_op_release(&op);
-    arena_done(&arena);
-    return status;
-}
-
-/* Keeps what is said, and tells the workers of this process at once; those of other voters hear of it within seconds. */
-static enum errc say(struct server *server, struct upkeep upkeep, struct error *e)
-{
-    enum errc rc = upkeep_put(server, upkeep, e);
+    struct upkeep upkeep;
+    enum errc rc = upkeep_get(server, &upkeep, e);
+    if (rc == ERRC_OK) {
+        *(flag == REPAIR_PAUSED ? &upkeep.repair_paused : &upkeep.rebalance_stopped) = value;
+        rc = upkeep_put(server, upkeep, e);
+    }
     if (rc == ERRC_OK) {
         background_upkeep(atomic_load(&server->background), upkeep);
     }
@@ -73,7 +57,7 @@ static json_t *away_json(struct server *server, const struct meta_cluster_reply 
         (void)json_object_set_new(json, "path", json_stringn((const char *)disk->path.data, disk->path.len));
         (void)json_object_set_new(json, "given_up", json_boolean(view.given_up));
         (void)json_object_set_new(json, "maintenance", json_boolean(view.maintenance));
-        number_set(json, "away_seconds", view.away_s);
+        json_number_set(json, "away_seconds", view.away_s);
         (void)json_object_set_new(json, "given_up_in_seconds", view.given_up || view.maintenance ? json_null()
                                                                                            : json_integer((json_int_t)view.left_s));
         (void)json_array_append_new(disks, json);
@@ -95,11 +79,11 @@ static unsigned repair_show(const struct admin_query *query, const struct meta_c
     json_t *json = json_object();
     (void)json_object_set_new(json, "paused", json_boolean(upkeep.repair_paused));
     (void)json_object_set_new(json, "held", json_boolean(server->cluster != NULL && cluster_watch_many_silent(server, map)));
-    number_set(json, "queued_extents", waiting);
+    json_number_set(json, "queued_extents", waiting);
     (void)json_object_set_new(json, "eta_seconds", eta_json(waiting, progress.extents_per_second));
-    number_set(json, "rebuilt_extents", progress.rebuilt_extents);
-    number_set(json, "rebuilt_bytes", progress.rebuilt_bytes);
-    number_set(json, "failed_extents", progress.failed_extents);
+    json_number_set(json, "rebuilt_extents", progress.rebuilt_extents);
+    json_number_set(json, "rebuilt_bytes", progress.rebuilt_bytes);
+    json_number_set(json, "failed_extents", progress.failed_extents);
     (void)json_object_set_new(json, "stripes_by_strength", strength_json(&strength));
     (void)json_object_set_new(json, "disks_away", away_json(server, map));
     *ret_json = json;
@@ -108,7 +92,7 @@ static unsigned repair_show(const struct admin_query *query, const struct meta_c
 
 unsigned admin_repair_show(const struct admin_query *query, json_t **ret_json, struct error *e)
 {
-    return map_run(query, repair_show, ret_json, e);
+    return admin_map_run(query, repair_show, ret_json, e);
 }
 
 /* The disks that `repair run` gives up now; how many. */
@@ -156,21 +140,17 @@ static unsigned repair_run(const struct admin_query *query, const struct meta_cl
 unsigned admin_repair_change(const struct admin_query *query, json_t **ret_json, struct error *e)
 {
     const char *action = json_string_value(json_object_get(query->body, "action"));
-    struct upkeep upkeep;
     if (action != NULL && strcmp(action, "run") == 0) {
-        return map_run(query, repair_run, ret_json, e);
+        return admin_map_run(query, repair_run, ret_json, e);
     }
     if (action == NULL || (strcmp(action, "pause") != 0 && strcmp(action, "resume") != 0)) {
         return server_fail(e, 400, "name the action: pause, resume or run");
     }
-    if (upkeep_get(query->server, &upkeep, e) != ERRC_OK) {
+    bool pause = strcmp(action, "pause") == 0;
+    if (say(query->server, REPAIR_PAUSED, pause, e) != ERRC_OK) {
         return 503;
     }
-    upkeep.repair_paused = strcmp(action, "pause") == 0;
-    if (say(query->server, upkeep, e) != ERRC_OK) {
-        return 503;
-    }
-    *ret_json = json_pack("{s:s,s:b}", "action", action, "paused", upkeep.repair_paused ? 1 : 0);
+    *ret_json = json_pack("{s:s,s:b}", "action", action, "paused", pause ? 1 : 0);
     return 200;
 }
 
@@ -214,13 +194,13 @@ static unsigned rebalance_show(const struct admin_query *query, const struct met
     json_t *json = json_object();
     (void)json_object_set_new(json, "stopped", json_boolean(upkeep.rebalance_stopped));
     (void)json_object_set_new(json, "paused", json_boolean(upkeep.repair_paused));
-    number_set(json, "extents_to_move", misplaced.extents);
-    number_set(json, "shards_to_move", misplaced.shards);
-    number_set(json, "bytes_to_move", misplaced.bytes);
+    json_number_set(json, "extents_to_move", misplaced.extents);
+    json_number_set(json, "shards_to_move", misplaced.shards);
+    json_number_set(json, "bytes_to_move", misplaced.bytes);
     (void)json_object_set_new(json, "eta_seconds", eta_json(misplaced.bytes, progress.moved_bytes_per_second));
-    number_set(json, "moved_shards", progress.walk.moved_shards);
-    number_set(json, "moved_bytes", progress.walk.moved_bytes);
-    number_set(json, "failed_extents", progress.walk.failed);
+    json_number_set(json, "moved_shards", progress.walk.moved_shards);
+    json_number_set(json, "moved_bytes", progress.walk.moved_bytes);
+    json_number_set(json, "failed_extents", progress.walk.failed);
     *ret_json = json;
     return 200;
 }
@@ -230,26 +210,22 @@ unsigned admin_rebalance_show(const struct admin_query *query, json_t **ret_json
     if (query->server->cluster == NULL) {
         return server_fail(e, 409, "this server is no cluster: its disks are written to evenly, and nothing is moved between them");
     }
-    return map_run(query, rebalance_show, ret_json, e);
+    return admin_map_run(query, rebalance_show, ret_json, e);
 }
 
 unsigned admin_rebalance_change(const struct admin_query *query, json_t **ret_json, struct error *e)
 {
     const char *action = json_string_value(json_object_get(query->body, "action"));
-    struct upkeep upkeep;
     if (query->server->cluster == NULL) {
         return server_fail(e, 409, "this server is no cluster: its disks are written to evenly, and nothing is moved between them");
     }
     if (action == NULL || (strcmp(action, "start") != 0 && strcmp(action, "stop") != 0)) {
         return server_fail(e, 400, "name the action: start or stop");
     }
-    if (upkeep_get(query->server, &upkeep, e) != ERRC_OK) {
+    bool stop = strcmp(action, "stop") == 0;
+    if (say(query->server, REBALANCE_STOPPED, stop, e) != ERRC_OK) {
         return 503;
     }
-    upkeep.rebalance_stopped = strcmp(action, "stop") == 0;
-    if (say(query->server, upkeep, e) != ERRC_OK) {
-        return 503;
-    }
-    *ret_json = json_pack("{s:s,s:b}", "action", action, "stopped", upkeep.rebalance_stopped ? 1 : 0);
+    *ret_json = json_pack("{s:s,s:b}", "action", action, "stopped", stop ? 1 : 0);
     return 200;
 }

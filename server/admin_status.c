@@ -3,6 +3,7 @@
 #include "server/admin_api.h"
 #include "server/admin_strength.h"
 #include "server/cluster.h"
+#include "server/json_set.h"
 #include "server/server.h"
 #include "server/server_steps.h"
 #include "common/rpc/rpc_schema.h"
@@ -14,18 +15,6 @@
 
 #define LIST_ARENA_BYTES (4u << 20)
 #define STATUS_ARENA_BYTES (4u << 20) /* a limit: a group of the map alone is 1 KiB */
-
-static void number_set(json_t *json, const char *name, uint64_t value)
-{
-    (void)json_object_set_new(json, name, json_integer((json_int_t)value));
-}
-
-static void id_set(json_t *json, const char *name, const uint8_t bytes[ID_BYTES])
-{
-    char text[ID_HEX_BYTES];
-    id_hex(bytes, text);
-    (void)json_object_set_new(json, name, json_string(text));
-}
 
 static const char *disk_state_text(uint8_t state)
 {
@@ -54,7 +43,7 @@ static const struct node_disk_status_entry *entry_of(struct server *server, cons
 static json_t *disk_json(const struct meta_disk *disk, const struct node_disk_status_entry *entry)
 {
     json_t *json = json_object();
-    id_set(json, "id", disk->id.bytes);
+    json_id_set(json, "id", disk->id.bytes);
     (void)json_object_set_new(json, "path", json_stringn((const char *)disk->path.data, disk->path.len));
     (void)json_object_set_new(json, "state",
                               json_string(disk->state == META_DISK_REMOVED ? "removed"
@@ -64,13 +53,13 @@ static json_t *disk_json(const struct meta_disk *disk, const struct node_disk_st
     entry = entry != NULL ? entry : &none;
     struct slice reason = entry->reason.len != 0 ? entry->reason : slice_str("");
     (void)json_object_set_new(json, "reason", json_stringn((const char *)reason.data, reason.len));
-    number_set(json, "total_bytes", entry->total_bytes);
-    number_set(json, "free_bytes", entry->free_bytes);
-    number_set(json, "used_bytes", entry->used_bytes);
-    number_set(json, "dead_bytes", entry->dead_bytes);
-    number_set(json, "shards", entry->shard_count);
-    number_set(json, "write_queue_bytes", entry->write_queue_bytes);
-    number_set(json, "fsyncs", entry->fsync_count);
+    json_number_set(json, "total_bytes", entry->total_bytes);
+    json_number_set(json, "free_bytes", entry->free_bytes);
+    json_number_set(json, "used_bytes", entry->used_bytes);
+    json_number_set(json, "dead_bytes", entry->dead_bytes);
+    json_number_set(json, "shards", entry->shard_count);
+    json_number_set(json, "write_queue_bytes", entry->write_queue_bytes);
+    json_number_set(json, "fsyncs", entry->fsync_count);
     (void)json_object_set_new(json, "scrub_age_seconds",
                               entry->scrub_age_ms == UINT64_MAX ? json_null()
                                                                 : json_integer((json_int_t)(entry->scrub_age_ms / 1000)));
@@ -129,16 +118,16 @@ unsigned admin_disks(const struct admin_query *query, json_t **ret_json, struct 
 json_t *strength_json(const struct strength *strength)
 {
     json_t *json = json_object();
-    number_set(json, "full", strength->stripes_full);
-    number_set(json, "smaller_code", strength->stripes_smaller);
+    json_number_set(json, "full", strength->stripes_full);
+    json_number_set(json, "smaller_code", strength->stripes_smaller);
     for (unsigned i = 0; i < CODE_M_MAX; i++) {
         char name[24];
         (void)snprintf(name, sizeof(name), "missing_%u", i + 1);
         if (i < 2 || strength->stripes_missing[i] > 0) {
-            number_set(json, name, strength->stripes_missing[i]);
+            json_number_set(json, name, strength->stripes_missing[i]);
         }
     }
-    number_set(json, "unreadable", strength->stripes_unreadable);
+    json_number_set(json, "unreadable", strength->stripes_unreadable);
     return json;
 }
 
@@ -148,10 +137,10 @@ static json_t *repair_json(struct server *server, const struct strength *strengt
     background_progress(atomic_load(&server->background), &progress);
     uint64_t waiting = strength->extents - strength->extents_full;
     json_t *json = json_object();
-    number_set(json, "queued_extents", waiting);
-    number_set(json, "rebuilt_extents", progress.rebuilt_extents);
-    number_set(json, "rebuilt_bytes", progress.rebuilt_bytes);
-    number_set(json, "failed_extents", progress.failed_extents);
+    json_number_set(json, "queued_extents", waiting);
+    json_number_set(json, "rebuilt_extents", progress.rebuilt_extents);
+    json_number_set(json, "rebuilt_bytes", progress.rebuilt_bytes);
+    json_number_set(json, "failed_extents", progress.failed_extents);
     double rate = progress.extents_per_second;
     (void)json_object_set_new(json, "eta_seconds",
                               waiting == 0 ? json_integer(0)
@@ -176,22 +165,22 @@ static void status_fill(struct server *server, const struct meta_status *status,
     (void)snprintf(code, sizeof(code), "%u+%u", server->class_k, server->class_m);
     (void)json_object_set_new(json, "state", json_string(state_text(strength, degraded)));
     (void)json_object_set_new(json, "version", json_string(CAIRN_VERSION));
-    id_set(json, "cluster_id", server->dirs.cluster.bytes);
+    json_id_set(json, "cluster_id", server->dirs.cluster.bytes);
     (void)json_object_set_new(json, "erasure", json_string(code));
-    number_set(json, "buckets", status->buckets);
-    number_set(json, "objects", status->objects);
-    number_set(json, "versions", status->versions);
-    number_set(json, "bytes", status->bytes);
-    number_set(json, "uploads", status->uploads);
-    number_set(json, "extents", strength->extents);
-    number_set(json, "stripes", strength->stripes);
-    number_set(json, "degraded_stripes", degraded);
+    json_number_set(json, "buckets", status->buckets);
+    json_number_set(json, "objects", status->objects);
+    json_number_set(json, "versions", status->versions);
+    json_number_set(json, "bytes", status->bytes);
+    json_number_set(json, "uploads", status->uploads);
+    json_number_set(json, "extents", strength->extents);
+    json_number_set(json, "stripes", strength->stripes);
+    json_number_set(json, "degraded_stripes", degraded);
     (void)json_object_set_new(json, "stripes_by_strength", strength_json(strength));
-    number_set(json, "metadata_replicas", voter.replicas_wanted);
-    number_set(json, "metadata_replicas_behind", voter.replicas_behind);
-    number_set(json, "metadata_index", voter.applied_index);
-    number_set(json, "gc_items", status->gc_items);
-    number_set(json, "placement_groups", cluster_map_group_count(server->map));
+    json_number_set(json, "metadata_replicas", voter.replicas_wanted);
+    json_number_set(json, "metadata_replicas_behind", voter.replicas_behind);
+    json_number_set(json, "metadata_index", voter.applied_index);
+    json_number_set(json, "gc_items", status->gc_items);
+    json_number_set(json, "placement_groups", cluster_map_group_count(server->map));
     (void)json_object_set_new(json, "repair", repair_json(server, strength));
     (void)json_object_set_new(json, "mirrors", server_mirrors_json(server));
 }
@@ -233,8 +222,8 @@ static json_t *bucket_json(const struct meta_bucket *bucket)
     (void)json_object_set_new(json, "created", json_string(created));
     (void)json_object_set_new(json, "erasure", json_string(code));
     (void)json_object_set_new(json, "versioning", json_string(versioning[bucket->versioning % 3]));
-    number_set(json, "objects", bucket->objects);
-    number_set(json, "bytes", bucket->bytes);
+    json_number_set(json, "objects", bucket->objects);
+    json_number_set(json, "bytes", bucket->bytes);
     return json;
 }
 
@@ -284,9 +273,9 @@ unsigned admin_disk_replace(const struct admin_query *query, json_t **ret_json, 
         return rc == ERRC_UNAVAILABLE || rc == ERRC_TIMEOUT ? 503 : 409;
     }
     json_t *json = json_object();
-    id_set(json, "id", added.bytes);
+    json_id_set(json, "id", added.bytes);
     (void)json_object_set_new(json, "path", json_string(path));
-    id_set(json, "replaced", replaced.bytes);
+    json_id_set(json, "replaced", replaced.bytes);
     *ret_json = json;
     return 200;
 }

@@ -3,6 +3,7 @@
 #include "common/io/log_recent.h"
 #include "server/admin_api.h"
 #include "server/cluster.h"
+#include "server/json_set.h"
 #include "server/server.h"
 
 #include <stdio.h>
@@ -30,13 +31,6 @@ static void texts_set(json_t *json, const char *name, const char *const *texts, 
     (void)json_object_set_new(json, name, list);
 }
 
-static void id_set(json_t *json, const char *name, const uint8_t bytes[ID_BYTES])
-{
-    char text[ID_HEX_BYTES];
-    id_hex(bytes, text);
-    text_set(json, name, text);
-}
-
 /* Fields are named one by one: what is added to the options later is not shown before somebody has thought of it. */
 unsigned admin_config(const struct admin_query *query, json_t **ret_json, struct error *e)
 {
@@ -49,8 +43,8 @@ unsigned admin_config(const struct admin_query *query, json_t **ret_json, struct
     (void)snprintf(code, sizeof(code), "%u+%u", server->class_k, server->class_m);
     text_set(json, "version", CAIRN_VERSION);
     text_set(json, "role", server_command_name(options->command));
-    id_set(json, "cluster_id", server->dirs.cluster.bytes);
-    id_set(json, "node_id", server->node_id.bytes);
+    json_id_set(json, "cluster_id", server->dirs.cluster.bytes);
+    json_id_set(json, "node_id", server->node_id.bytes);
     text_set(json, "data", options->data);
     address_set(json, "listen", &options->listen);
     address_set(json, "advertise", &options->advertise);
@@ -101,8 +95,8 @@ static json_t *slice_json(struct slice text)
 static json_t *disk_json(const struct meta_disk *disk)
 {
     json_t *json = json_object();
-    id_set(json, "id", disk->id.bytes);
-    id_set(json, "node", disk->node.bytes);
+    json_id_set(json, "id", disk->id.bytes);
+    json_id_set(json, "node", disk->node.bytes);
     (void)json_object_set_new(json, "removed", json_boolean(disk->state == META_DISK_REMOVED));
     (void)json_object_set_new(json, "bytes", json_integer((json_int_t)disk->bytes));
     (void)json_object_set_new(json, "zone", slice_json(disk->zone));

@@ -125,6 +125,10 @@ uint64_t cluster_heard_age(struct server *server, struct node_id node, char ret_
 /* cluster_voter.c, on voters */
 MUST_CHECK enum errc cluster_voter_open(struct server *server, bool bootstrap, struct error *e);
 /* The voter of --data, which is not open, is to go on without the others; as voter_recover(). */
+/* cluster_recover.c. Offline: locks and reads a voter's --data; INVALID: it is another role's. */
+MUST_CHECK enum errc cluster_voter_data_take(struct server *server, struct error *e);
+/* Its `identity` names no other voter from now on. */
+MUST_CHECK enum errc cluster_voter_alone(struct server *server, struct error *e);
 MUST_CHECK enum errc cluster_voter_recover(struct server *server, bool commit, struct voter_recovery *ret, struct error *e);
 MUST_CHECK enum errc cluster_step_voter(struct server *server, struct error *e);
 MUST_CHECK enum errc cluster_step_member(struct server *server, struct error *e);

@@ -18,14 +18,9 @@
 /* Everything that a voter cannot be without, and that a backup does not hold. */
 static enum errc data_take(struct server *server, struct error *e)
 {
-    struct cluster *cluster = server->cluster;
     const char *data = server->options.data;
     static const char *const names[] = { "node.key", "node.pem", "ca.pem", "ca.key", "credentials" };
-    enum errc rc = identity_lock(server->env, data, &cluster->lock, e);
-    rc = rc == ERRC_OK ? identity_read(server->env, data, &cluster->identity, e) : rc;
-    if (rc == ERRC_OK && cluster->identity.role != ROLE_METADATA) {
-        rc = error_set(e, ERRC_INVALID, "'%s' belongs to a %s, not to a voter", data, cluster_role_name(cluster->identity.role));
-    }
+    enum errc rc = cluster_voter_data_take(server, e);
     for (size_t i = 0; rc == ERRC_OK && i < sizeof(names) / sizeof(names[0]); i++) {
         struct env_stat stat;
         char *path = mem_format("%s/%s", data, names[i]);
@@ -34,18 +29,7 @@ static enum errc data_take(struct server *server, struct error *e)
         }
         mem_free(path);
     }
-    server->dirs.cluster = cluster->identity.cluster;
-    server->node_id = cluster->identity.node;
     return rc;
-}
-
-static enum errc alone_note(struct server *server, struct error *e)
-{
-    struct identity *identity = &server->cluster->identity;
-    identity->voter_count = 1;
-    identity->voters[0].node = identity->node;
-    memcpy(identity->voters[0].address, identity->address, sizeof(identity->address));
-    return identity_write(server->env, server->options.data, identity, e);
 }
 
 static enum errc backup_choose(struct server *server, const struct s3_client *client, struct backup *ret, struct error *e)
@@ -81,7 +65,7 @@ static enum errc rebuild(struct server *server, const struct s3_client *client, 
     memcpy(config.dir.disk.bytes, server->node_id.bytes, ID_BYTES);
     char *folder = voter_rebuild_folder(server->options.data);
     enum errc rc = voter_rebuild_begin(server->env, config.cluster, &config.dir, e);
-    rc = rc == ERRC_OK ? alone_note(server, e) : rc;
+    rc = rc == ERRC_OK ? cluster_voter_alone(server, e) : rc;
     rc = rc == ERRC_OK ? backup_fetch(client, backup, folder, e) : rc;
     rc = rc == ERRC_OK ? voter_rebuild(&config, e) : rc;
     mem_free(folder);

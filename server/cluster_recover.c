@@ -16,7 +16,7 @@
 
 #define MAP_ARENA_BYTES (4u << 20)
 
-static enum errc data_take(struct server *server, struct error *e)
+enum errc cluster_voter_data_take(struct server *server, struct error *e)
 {
     struct cluster *cluster = server->cluster;
     const char *data = server->options.data;
@@ -30,7 +30,7 @@ static enum errc data_take(struct server *server, struct error *e)
     return rc;
 }
 
-static enum errc alone_note(struct server *server, struct error *e)
+enum errc cluster_voter_alone(struct server *server, struct error *e)
 {
     struct identity *identity = &server->cluster->identity;
     identity->voter_count = 1;
@@ -73,7 +73,7 @@ enum errc cluster_step_recover(struct server *server, struct error *e)
 {
     bool commit = server->options.accepts_data_loss;
     struct voter_recovery found;
-    enum errc rc = data_take(server, e);
+    enum errc rc = cluster_voter_data_take(server, e);
     rc = rc == ERRC_OK ? cluster_voter_recover(server, commit, &found, e) : rc;
     if (rc == ERRC_OK) {
         (void)printf("The log of '%s' goes to term %llu, index %llu.\n", server->options.data, (unsigned long long)found.term,
@@ -83,7 +83,7 @@ enum errc cluster_step_recover(struct server *server, struct error *e)
         return error_set(e, ERRC_INVALID, "nothing was changed: if no voter that is left has a greater term or index, and the "
                          "majority is lost for good, say --i-accept-data-loss");
     }
-    rc = rc == ERRC_OK ? alone_note(server, e) : rc;
+    rc = rc == ERRC_OK ? cluster_voter_alone(server, e) : rc;
     rc = rc == ERRC_OK ? cluster_voter_open(server, false, e) : rc;
     return rc == ERRC_OK ? others_remove(server, e) : rc;
 }

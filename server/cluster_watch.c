@@ -94,28 +94,6 @@ static unsigned state_change(struct server *server, const struct meta_disk *disk
 }
 
 /* A disk that was never told of since this voter's start is away since the first look. */
-static unsigned disk_watch(struct server *server, const struct meta_cluster_reply *map, const struct meta_disk *disk, bool at_once)
-{
-    struct cluster *cluster = server->cluster;
-    const struct meta_node *node = meta_cluster_node(map, disk->node);
-    uint64_t now_ns = env_now_ns(server->env);
-    uint64_t wait_ns = (uint64_t)server->options.repair_wait_s * UINT64_C(1000000000);
-    if (serves(server, disk->id)) {
-        away_forget(cluster, disk->id);
-        return disk->state == META_DISK_OUT ? state_change(server, disk, META_DISK_IN, "disk_back") : 0;
-    }
-    uint64_t away_ns = now_ns - away_since(cluster, disk->id, now_ns);
-    bool held = node != NULL && node->state == META_NODE_MAINTENANCE;
-    if ((disk->state != META_DISK_IN && disk->state != META_DISK_DRAINING) || held || (!at_once && away_ns < wait_ns)) {
-        return 0;
-    }
-    if (!at_once && cluster_watch_many_silent(server, map)) {
-        held_log(server);
-        return 0;
-    }
-    return state_change(server, disk, META_DISK_OUT, "disk_given_up");
-}
-
 struct cluster_watch_view cluster_watch_see(struct server *server, const struct meta_cluster_reply *map,
                                             const struct meta_disk *disk)
 {
@@ -133,6 +111,23 @@ struct cluster_watch_view cluster_watch_see(struct server *server, const struct 
     };
     view.left_s = !view.given_up && !view.maintenance && wait_s > view.away_s ? wait_s - view.away_s : 0;
     return view;
+}
+
+static unsigned disk_watch(struct server *server, const struct meta_cluster_reply *map, const struct meta_disk *disk, bool at_once)
+{
+    struct cluster_watch_view view = cluster_watch_see(server, map, disk);
+    if (!view.away) {
+        away_forget(server->cluster, disk->id);
+        return disk->state == META_DISK_OUT ? state_change(server, disk, META_DISK_IN, "disk_back") : 0;
+    }
+    if ((disk->state != META_DISK_IN && disk->state != META_DISK_DRAINING) || view.maintenance || (!at_once && view.left_s > 0)) {
+        return 0;
+    }
+    if (!at_once && cluster_watch_many_silent(server, map)) {
+        held_log(server);
+        return 0;
+    }
+    return state_change(server, disk, META_DISK_OUT, "disk_given_up");
 }
 
 unsigned cluster_watch_disks(struct server *server, const struct meta_cluster_reply *map, bool at_once)

@@ -284,13 +284,15 @@ static enum errc extents_ask(struct salvage_walk *walk)
     for (size_t i = 0; i < walk->extent_count; i++) {
         struct salvage_extent *found = &walk->extents[i];
         enum errc rc = ERRC_UNAVAILABLE;
+        bool away = false;
         for (uint32_t s = 0; s < found->count && rc != ERRC_OK && rc != ERRC_LIMIT; s++) {
             rc = shard_ask(walk, found, &walk->shards[found->first + s]);
+            away = away || (rc != ERRC_CORRUPT && rc != ERRC_NOT_FOUND);
         }
         if (rc == ERRC_LIMIT || salvage_stopped(walk)) {
             return rc == ERRC_LIMIT ? rc : error_set(walk->e, ERRC_CANCELED, "the server ends");
         }
-        if (rc != ERRC_OK) {
+        if (rc != ERRC_OK && away) { /* shards that are damaged or gone will not answer later either */
             atomic_fetch_add(&walk->salvage->counts.disks_away, 1); /* as if: nothing is to be discarded */
         }
         atomic_fetch_add(&walk->salvage->counts.shards, found->count);

@@ -66,14 +66,15 @@ static void on_upkeep(struct meta_op *op)
 static void on_meta(struct meta_op *op)
 {
     struct server_poll *poll = op->data;
-    if (op->status == ERRC_OK) {
+    bool answered = op->status == ERRC_OK;
+    if (answered) {
         (void)pthread_mutex_lock(&poll->lock);
         poll->view.has_meta = true;
         poll->view.meta = op->service_status;
         (void)pthread_mutex_unlock(&poll->lock);
     }
     meta_op_release(op);
-    if (poll->stopping) {
+    if (poll->stopping || !answered) { /* a second question would wait as long as the first */
         poll_sleep(poll);
         return;
     }

@@ -12,7 +12,7 @@ static const char *text_of(const json_t *json, const char *name)
     return text != NULL ? text : "-";
 }
 
-static long long number_of(const json_t *json, const char *name)
+long long format_number(const json_t *json, const char *name)
 {
     return (long long)json_integer_value(json_object_get(json, name));
 }
@@ -54,8 +54,8 @@ void format_disks(const json_t *json)
         char used[AMOUNT_BYTES];
         char unused[AMOUNT_BYTES];
         (void)printf("%-32s  %-8s  %10s  %10s  %9lld  %s", text_of(disk, "id"), text_of(disk, "state"),
-                     format_bytes(number_of(disk, "used_bytes"), used), format_bytes(number_of(disk, "free_bytes"), unused),
-                     number_of(disk, "shards"), text_of(disk, "path"));
+                     format_bytes(format_number(disk, "used_bytes"), used), format_bytes(format_number(disk, "free_bytes"), unused),
+                     format_number(disk, "shards"), text_of(disk, "path"));
         const char *reason = json_string_value(json_object_get(disk, "reason"));
         (void)printf("%s%s\n", reason != NULL && *reason != '\0' ? "  # " : "", reason != NULL ? reason : "");
     }
@@ -66,7 +66,7 @@ static void format_strength(const json_t *json)
     json_t *strength = json_object_get(json, "stripes_by_strength");
     const char *name;
     json_t *value;
-    (void)printf("Stripes       %lld, degraded %lld\n", number_of(json, "stripes"), number_of(json, "degraded_stripes"));
+    (void)printf("Stripes       %lld, degraded %lld\n", format_number(json, "stripes"), format_number(json, "degraded_stripes"));
     json_object_foreach(strength, name, value) {
         (void)printf("  %-13s %lld\n", name, (long long)json_integer_value(value));
     }
@@ -80,17 +80,17 @@ void format_status(const json_t *json)
     (void)printf("Version       %s\n", text_of(json, "version"));
     (void)printf("Cluster       %s\n", text_of(json, "cluster_id"));
     (void)printf("Code          %s for new buckets\n", text_of(json, "erasure"));
-    (void)printf("Buckets       %lld\n", number_of(json, "buckets"));
-    (void)printf("Objects       %lld (%lld versions, %lld uploads under way)\n", number_of(json, "objects"),
-                 number_of(json, "versions"), number_of(json, "uploads"));
-    (void)printf("Data          %s\n", format_bytes(number_of(json, "bytes"), amount));
+    (void)printf("Buckets       %lld\n", format_number(json, "buckets"));
+    (void)printf("Objects       %lld (%lld versions, %lld uploads under way)\n", format_number(json, "objects"),
+                 format_number(json, "versions"), format_number(json, "uploads"));
+    (void)printf("Data          %s\n", format_bytes(format_number(json, "bytes"), amount));
     format_strength(json);
-    (void)printf("Repair        %lld extents wait, %s rebuilt, ETA ", number_of(repair, "queued_extents"),
-                 format_bytes(number_of(repair, "rebuilt_bytes"), amount));
+    (void)printf("Repair        %lld extents wait, %s rebuilt, ETA ", format_number(repair, "queued_extents"),
+                 format_bytes(format_number(repair, "rebuilt_bytes"), amount));
     const json_t *eta = json_object_get(repair, "eta_seconds");
     (void)printf("%s\n", format_duration(json_is_integer(eta) ? (long long)json_integer_value(eta) : -1, amount));
-    (void)printf("Metadata      %lld mirrors, %lld behind\n", number_of(json, "metadata_replicas"),
-                 number_of(json, "metadata_replicas_behind"));
+    (void)printf("Metadata      %lld mirrors, %lld behind\n", format_number(json, "metadata_replicas"),
+                 format_number(json, "metadata_replicas_behind"));
     (void)printf("Disks\n");
     format_disks(json);
 }
@@ -104,7 +104,7 @@ void format_buckets(const json_t *json)
     json_array_foreach(buckets, index, bucket) {
         char amount[AMOUNT_BYTES];
         (void)printf("%-24s  %-6s  %12lld  %12s  %s\n", text_of(bucket, "created"), text_of(bucket, "erasure"),
-                     number_of(bucket, "objects"), format_bytes(number_of(bucket, "bytes"), amount),
+                     format_number(bucket, "objects"), format_bytes(format_number(bucket, "bytes"), amount),
                      text_of(bucket, "name"));
     }
 }
@@ -120,13 +120,13 @@ static void format_extent(const json_t *extent)
     size_t index;
     json_t *shard;
     (void)printf("  extent %s: %s, cells of %lld B, %lld B at object offset %lld\n", text_of(extent, "id"),
-                 text_of(extent, "erasure"), number_of(extent, "cell_bytes"), number_of(extent, "length"),
-                 number_of(extent, "object_offset"));
+                 text_of(extent, "erasure"), format_number(extent, "cell_bytes"), format_number(extent, "length"),
+                 format_number(extent, "object_offset"));
     json_array_foreach(json_object_get(extent, "shards"), index, shard) {
-        (void)printf("    shard %2lld  %-7s  %-8s  disk %s  %s", number_of(shard, "index"), text_of(shard, "kind"),
+        (void)printf("    shard %2lld  %-7s  %-8s  disk %s  %s", format_number(shard, "index"), text_of(shard, "kind"),
                      text_of(shard, "state"), text_of(shard, "disk"), text_of(shard, "path"));
         if (json_object_get(shard, "segment") != NULL) {
-            (void)printf("  segment %lld offset %lld", number_of(shard, "segment"), number_of(shard, "offset"));
+            (void)printf("  segment %lld offset %lld", format_number(shard, "segment"), format_number(shard, "offset"));
         }
         (void)putchar('\n');
     }
@@ -139,7 +139,7 @@ void format_explain(const json_t *json)
     char amount[AMOUNT_BYTES];
     (void)printf("Object        %s/%s\n", text_of(json, "bucket"), text_of(json, "key"));
     (void)printf("Version       %s\n", text_of(json, "version_id"));
-    (void)printf("Size          %s (%lld bytes)\n", format_bytes(number_of(json, "size"), amount), number_of(json, "size"));
+    (void)printf("Size          %s (%lld bytes)\n", format_bytes(format_number(json, "size"), amount), format_number(json, "size"));
     (void)printf("ETag          %s\n", text_of(json, "etag"));
     (void)printf("Modified      %s\n", text_of(json, "last_modified"));
     (void)printf("Checksum      %s %s\n", text_of(json, "checksum_algorithm"), text_of(json, "checksum"));
@@ -200,7 +200,7 @@ void format_node_state(const json_t *json)
     (void)printf("Node %s %s %s.\n", text_of(json, "node"), dry_run ? "would be" : "is", text_of(json, "state"));
     if (moves > 0) {
         (void)printf("%lld shards, %s, %s other nodes. 'cairn node remove' is possible when none is left.\n", (long long)moves,
-                     format_bytes(number_of(json, "bytes_to_move"), amount), dry_run ? "would move to" : "move to");
+                     format_bytes(format_number(json, "bytes_to_move"), amount), dry_run ? "would move to" : "move to");
     }
 }
 

@@ -9,6 +9,8 @@
 const char *format_bytes(long long bytes, char text[FORMAT_AMOUNT_BYTES]);
 /* Seconds as "2 h 5 min", "-" when unknown (negative); returns text. */
 const char *format_duration(long long seconds, char text[FORMAT_AMOUNT_BYTES]);
+/* A member of an answer; 0 where it is absent or null. */
+long long format_number(const json_t *json, const char *name);
 void format_status(const json_t *json);
 void format_buckets(const json_t *json);
 void format_disks(const json_t *json);

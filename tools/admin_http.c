@@ -1,12 +1,9 @@
 #include "tools/admin_http.h"
 
-#include "common/base/arena.h"
 #include "common/base/codec.h"
 #include "common/base/digest.h"
-#include "common/base/env.h"
-#include "common/base/hex.h"
 #include "common/base/mem.h"
-#include "gateway/auth/auth_signer.h"
+#include "tools/curl_sign.h"
 
 #include <curl/curl.h>
 #include <string.h>
@@ -14,7 +11,6 @@
 #define ANSWER_BYTES_MAX (64u << 20)
 #define REQUEST_SECONDS_MAX 300L
 #define CONNECT_SECONDS_MAX 10L
-#define SIGN_ARENA_BYTES (64u << 10)
 
 static size_t on_answer(char *data, size_t size, size_t count, void *user)
 {
@@ -24,33 +20,6 @@ static size_t on_answer(char *data, size_t size, size_t count, void *user)
     }
     enc_raw(answer, data, size * count);
     return size * count;
-}
-
-static struct curl_slist *header_add(struct curl_slist *list, struct arena *arena, const char *name, struct slice value)
-{
-    const char *line = arena_format(arena, "%s: %.*s", name, (int)value.len, (const char *)value.data);
-    return line != NULL ? curl_slist_append(list, line) : list;
-}
-
-/* The signature headers of a request; NULL when it cannot be signed. */
-static struct curl_slist *headers_sign(const struct admin_options *options, const char *admin, struct arena *arena,
-                                       const char *method, const char *target, const char *body)
-{
-    uint8_t hash[SHA256_BYTES];
-    char hash_hex[2 * SHA256_BYTES + 1];
-    sha256_once(body != NULL ? body : "", body != NULL ? strlen(body) : 0, hash);
-    hex_encode(hash, sizeof(hash), hash_hex);
-    const char *host = strstr(admin, "://") + 3; /* admin_options made it a URL */
-    const struct auth_signer signer = { slice_str(options->access_key), slice_str(options->secret_key),
-                                        slice_str("us-east-1") };
-    struct auth_signed signed_values;
-    if (auth_sign(&signer, arena, method, slice_str(target), slice_str(host), NULL, 0, slice_str(hash_hex),
-                  env_wall_ms(env_real()), &signed_values) != ERRC_OK) {
-        return NULL;
-    }
-    struct curl_slist *list = header_add(NULL, arena, "Authorization", signed_values.authorization);
-    list = header_add(list, arena, "x-amz-date", signed_values.date);
-    return header_add(list, arena, "x-amz-content-sha256", signed_values.payload);
 }
 
 static void request_set(CURL *curl, const struct admin_options *options, const char *method, const char *url,
@@ -114,12 +83,13 @@ static enum errc request_run(CURL *curl, const char *admin, const struct enc *an
 static enum errc request_text(const struct admin_options *options, const char *admin, const char *method, const char *target,
                               const char *body, struct enc *answer, struct error *e)
 {
-    struct arena arena;
-    arena_init(&arena, SIGN_ARENA_BYTES);
+    const struct curl_signer signer = { options->access_key, options->secret_key, "us-east-1", admin };
+    uint8_t hash[SHA256_BYTES];
     enum errc rc = ERRC_OK;
+    sha256_once(body != NULL ? body : "", body != NULL ? strlen(body) : 0, hash);
     char *url = mem_format("%s%s", admin, target);
     CURL *curl = curl_easy_init();
-    struct curl_slist *headers = headers_sign(options, admin, &arena, method, target, body);
+    struct curl_slist *headers = curl_sign(&signer, method, target, hash);
     if (curl == NULL || headers == NULL) {
         rc = error_set(e, ERRC_INTERNAL, "the request cannot be made");
     } else {
@@ -129,7 +99,6 @@ static enum errc request_text(const struct admin_options *options, const char *a
     curl_slist_free_all(headers);
     curl_easy_cleanup(curl);
     mem_free(url);
-    arena_done(&arena);
     return rc;
 }
 

@@ -285,10 +285,16 @@ static void on_key(void *data, const char *key)
     }
     char *cluster = mem_strndup(key, BACKUP_CLUSTER_BYTES - 1);
     const char *name = under + strlen("/backups/");
-    walk->rc = backup_read(walk->client, cluster, name, &backup, walk->e);
-    if (walk->rc == ERRC_OK) {
+    struct error why = ERROR_INIT;
+    enum errc rc = backup_read(walk->client, cluster, name, &backup, &why);
+    if (rc == ERRC_OK) {
         (void)json_array_append_new(walk->backups, backup_json(&backup, name));
         backup_free(&backup);
+    } else if (rc == ERRC_CORRUPT) { /* the others are worth the more */
+        (void)json_array_append_new(walk->backups, json_pack("{s:s,s:s,s:b,s:s}", "name", name, "cluster", cluster, "damaged", 1,
+                                                             "error", why.text));
+    } else {
+        walk->rc = error_set(walk->e, rc, "%s", why.text);
     }
     mem_free(cluster);
 }
@@ -299,8 +305,9 @@ static void list_print(const json_t *json)
     json_t *backup;
     (void)printf("%-32s  %-16s  %12s  %s\n", "CLUSTER", "MADE", "BYTES", "NAME");
     json_array_foreach(json_object_get(json, "backups"), i, backup) {
+        const char *made = json_string_value(json_object_get(backup, "made"));
         (void)printf("%-32s  %-16s  %12lld  %s\n", json_string_value(json_object_get(backup, "cluster")),
-                     json_string_value(json_object_get(backup, "made")), json_integer_value(json_object_get(backup, "bytes")),
+                     made != NULL ? made : "damaged", json_integer_value(json_object_get(backup, "bytes")),
                      json_string_value(json_object_get(backup, "name")));
     }
 }

@@ -1,25 +1,21 @@
 /* `cairn durability` */
 #include "tools/admin.h"
+#include "tools/admin_format.h"
 #include "tools/admin_run.h"
 
 #include <stdio.h>
-
-static long long number_of(const json_t *json, const char *name)
-{
-    return (long long)json_integer_value(json_object_get(json, name));
-}
 
 static void strength_print(const char *name, const json_t *json)
 {
     const char *field;
     json_t *value;
-    (void)printf("%-14s %lld stripes in %lld extents, %lld not at full strength\n", name, number_of(json, "stripes"),
-                 number_of(json, "extents"), number_of(json, "degraded_stripes"));
+    (void)printf("%-14s %lld stripes in %lld extents, %lld not at full strength\n", name, format_number(json, "stripes"),
+                 format_number(json, "extents"), format_number(json, "degraded_stripes"));
     json_object_foreach(json_object_get(json, "stripes_by_strength"), field, value) {
         (void)printf("  %-18s %lld\n", field, (long long)json_integer_value(value));
     }
-    (void)printf("  %-18s %lld\n", "degraded_placement", number_of(json, "degraded_placement_stripes"));
-    (void)printf("  %-18s %lld\n", "crowded", number_of(json, "crowded_stripes"));
+    (void)printf("  %-18s %lld\n", "degraded_placement", format_number(json, "degraded_placement_stripes"));
+    (void)printf("  %-18s %lld\n", "crowded", format_number(json, "crowded_stripes"));
 }
 
 static void format_durability(const json_t *json)
@@ -32,8 +28,8 @@ static void format_durability(const json_t *json)
     json_array_foreach(json_object_get(json, "classes"), index, class) {
         strength_print(json_string_value(json_object_get(class, "class")), class);
     }
-    (void)printf("Disks          %lld, %lld away, %lld without a complete scrub pass yet\n", number_of(json, "disks"),
-                 number_of(json, "disks_away"), number_of(json, "disks_never_verified"));
+    (void)printf("Disks          %lld, %lld away, %lld without a complete scrub pass yet\n", format_number(json, "disks"),
+                 format_number(json, "disks_away"), format_number(json, "disks_never_verified"));
     if (json_is_integer(oldest)) {
         (void)printf("Verified       every shard within the last %lld s\n", (long long)json_integer_value(oldest));
     } else {

@@ -1,6 +1,7 @@
 /* `cairn fsck`: begins a run on the server, shows how far it is, prints what it found. */
 #include "common/base/mem.h"
 #include "tools/admin.h"
+#include "tools/admin_format.h"
 #include "tools/admin_run.h"
 
 #include <stdio.h>
@@ -12,11 +13,6 @@
 #define BAR_CELLS 30
 #define FINDINGS_SHOWN 100
 
-static long long number_of(const json_t *json, const char *name)
-{
-    return (long long)json_integer_value(json_object_get(json, name));
-}
-
 static const char *text_of(const json_t *json, const char *name)
 {
     const char *text = json_string_value(json_object_get(json, name));
@@ -26,8 +22,8 @@ static const char *text_of(const json_t *json, const char *name)
 /* To standard error of a terminal only, in place. */
 static void bar_show(const json_t *json)
 {
-    long long done = number_of(json, "phase_done");
-    long long total = number_of(json, "phase_total");
+    long long done = format_number(json, "phase_done");
+    long long total = format_number(json, "phase_total");
     long long share = total > 0 ? done * BAR_CELLS / total : 0;
     int cells = share > BAR_CELLS ? BAR_CELLS : (int)share;
     (void)fprintf(stderr, "\r%-9s [%.*s%*s] %lld of %lld  ", text_of(json, "phase"), cells,
@@ -42,14 +38,14 @@ static void format_fsck(const json_t *json)
     size_t index;
     json_t *finding;
     (void)printf("Checked        %lld buckets, %lld versions, %lld extents, %lld references, %lld parts, %lld shards\n",
-                 number_of(checked, "buckets"), number_of(checked, "versions"), number_of(checked, "extents"),
-                 number_of(checked, "references"), number_of(checked, "manifests"), number_of(checked, "shards"));
+                 format_number(checked, "buckets"), format_number(checked, "versions"), format_number(checked, "extents"),
+                 format_number(checked, "references"), format_number(checked, "manifests"), format_number(checked, "shards"));
     (void)printf("Not judged     %lld shards of writes under way, %lld waiting to be freed\n",
-                 number_of(checked, "shards_of_open_sessions"), number_of(checked, "shards_to_be_freed"));
+                 format_number(checked, "shards_of_open_sessions"), format_number(checked, "shards_to_be_freed"));
     if (strcmp(text_of(json, "state"), "done") != 0) {
         (void)printf("Not finished   %s\n", text_of(json, "error"));
     }
-    (void)printf("Findings       %lld\n", number_of(json, "finding_count"));
+    (void)printf("Findings       %lld\n", format_number(json, "finding_count"));
     json_array_foreach(findings, index, finding) {
         if (index == FINDINGS_SHOWN) {
             (void)printf("  ... (--json shows more)\n");
@@ -86,7 +82,7 @@ static enum errc run_begin(struct admin_options *options, json_t **ret_json, str
 /* Asks until the run has ended. Gives. */
 static enum errc run_await(const struct admin_options *options, json_t **json, struct error *e)
 {
-    long long run = number_of(*json, "run");
+    long long run = format_number(*json, "run");
     bool bar = isatty(2) != 0 && !options->json;
     while (strcmp(text_of(*json, "state"), "running") == 0) {
         if (bar) {
@@ -99,7 +95,7 @@ static enum errc run_await(const struct admin_options *options, json_t **json, s
         if (rc != ERRC_OK) {
             return rc;
         }
-        if (number_of(*json, "run") != run) {
+        if (format_number(*json, "run") != run) {
             return error_set(e, ERRC_IO, "the server that ran it was started anew, or another voter leads: run fsck again");
         }
     }

@@ -1,10 +1,7 @@
 #include "tools/s3_client.h"
 
-#include "common/base/arena.h"
-#include "common/base/env.h"
-#include "common/base/hex.h"
 #include "common/base/mem.h"
-#include "gateway/auth/auth_signer.h"
+#include "tools/curl_sign.h"
 
 #include <curl/curl.h>
 #include <stdbool.h>
@@ -16,7 +13,6 @@
 #define ATTEMPTS 4
 #define CONNECT_SECONDS_MAX 15L
 #define STALL_SECONDS 60L
-#define SIGN_ARENA_BYTES (64u << 10)
 #define TEXT_BYTES_MAX (4u << 20) /* of an answer that is not a file's */
 #define PLAIN "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./"
 
@@ -100,27 +96,6 @@ static size_t on_header(char *data, size_t size, size_t count, void *user)
     return size * count;
 }
 
-static struct curl_slist *header_add(struct curl_slist *list, struct arena *arena, const char *name, struct slice value)
-{
-    const char *line = arena_format(arena, "%s: %.*s", name, (int)value.len, (const char *)value.data);
-    return line != NULL ? curl_slist_append(list, line) : list;
-}
-
-static struct curl_slist *headers_sign(const struct s3_client *client, const struct s3_call *call, struct arena *arena)
-{
-    char hash[2 * SHA256_BYTES + 1];
-    struct auth_signed values;
-    const struct auth_signer signer = { slice_str(client->access_key), slice_str(client->secret_key), slice_str(client->region) };
-    hex_encode(call->sha256, SHA256_BYTES, hash);
-    if (auth_sign(&signer, arena, call->method, slice_str(call->target), slice_str(strstr(client->endpoint, "://") + 3), NULL, 0,
-                  slice_str(hash), env_wall_ms(env_real()), &values) != ERRC_OK) {
-        return NULL;
-    }
-    struct curl_slist *list = header_add(NULL, arena, "Authorization", values.authorization);
-    list = header_add(list, arena, "x-amz-date", values.date);
-    return header_add(list, arena, "x-amz-content-sha256", values.payload);
-}
-
 static void call_set(CURL *curl, const struct s3_client *client, struct s3_call *call, const char *url, struct curl_slist *headers)
 {
     (void)curl_easy_setopt(curl, CURLOPT_URL, url);
@@ -165,11 +140,10 @@ static bool call_rewind(struct s3_call *call)
 
 static CURLcode call_once(const struct s3_client *client, struct s3_call *call)
 {
-    struct arena arena;
-    arena_init(&arena, SIGN_ARENA_BYTES);
+    const struct curl_signer signer = { client->access_key, client->secret_key, client->region, client->endpoint };
     char *url = mem_format("%s%s", client->endpoint, call->target);
     CURL *curl = curl_easy_init();
-    struct curl_slist *headers = headers_sign(client, call, &arena);
+    struct curl_slist *headers = curl_sign(&signer, call->method, call->target, call->sha256);
     CURLcode code = CURLE_FAILED_INIT;
     if (curl != NULL && headers != NULL && call_rewind(call)) {
         call_set(curl, client, call, url, headers);
@@ -180,7 +154,6 @@ static CURLcode call_once(const struct s3_client *client, struct s3_call *call)
     curl_slist_free_all(headers);
     curl_easy_cleanup(curl);
     mem_free(url);
-    arena_done(&arena);
     if (code == CURLE_OK && call->download != NULL && fflush(call->download) != 0) {
         code = CURLE_WRITE_ERROR;
     }

@@ -1,28 +1,24 @@
 #include "tools/salvage_verb.h"
 
+#include "tools/admin_format.h"
 #include "tools/admin_run.h"
 
 #include <string.h>
 #include <time.h>
 
-static long long number_of(const json_t *json, const char *name)
-{
-    return (long long)json_integer_value(json_object_get(json, name));
-}
-
 static void format_salvage(const json_t *json)
 {
-    (void)printf("Found       %lld extents in %lld shards that no object refers to\n", number_of(json, "extents"),
-                 number_of(json, "shards"));
-    (void)printf("Back        %lld objects, %lld bytes\n", number_of(json, "objects_back"), number_of(json, "bytes_back"));
+    (void)printf("Found       %lld extents in %lld shards that no object refers to\n", format_number(json, "extents"),
+                 format_number(json, "shards"));
+    (void)printf("Back        %lld objects, %lld bytes\n", format_number(json, "objects_back"), format_number(json, "bytes_back"));
     (void)printf("Not back    %lld objects (something newer is there, or no such bucket), %lld extents of objects that are not whole,\n"
                  "            %lld of multipart uploads\n",
-                 number_of(json, "objects_refused"), number_of(json, "lone_extents"), number_of(json, "part_extents"));
-    if (number_of(json, "disks_away") > 0) {
-        (void)printf("Not seen    %lld disks\n", number_of(json, "disks_away"));
+                 format_number(json, "objects_refused"), format_number(json, "lone_extents"), format_number(json, "part_extents"));
+    if (format_number(json, "disks_away") > 0) {
+        (void)printf("Not seen    %lld disks\n", format_number(json, "disks_away"));
     }
     if (json_is_true(json_object_get(json, "discard"))) {
-        (void)printf("Discarded   the rest of %lld sessions\n", number_of(json, "sessions_discarded"));
+        (void)printf("Discarded   the rest of %lld sessions\n", format_number(json, "sessions_discarded"));
     }
 }
 
@@ -35,14 +31,14 @@ static bool is_running(const json_t *json)
 static enum errc run_await(const struct admin_options *options, json_t **json, struct error *e)
 {
     const struct timespec pause = { .tv_nsec = 300000000 };
-    long long run = number_of(*json, "run");
+    long long run = format_number(*json, "run");
     enum errc rc = ERRC_OK;
     while (rc == ERRC_OK && is_running(*json)) {
         (void)nanosleep(&pause, NULL);
         json_decref(*json);
         *json = NULL;
         rc = admin_request(options, "GET", "/admin/v1/metadata/salvage", NULL, json, e);
-        if (rc == ERRC_OK && number_of(*json, "run") != run) {
+        if (rc == ERRC_OK && format_number(*json, "run") != run) {
             rc = error_set(e, ERRC_IO, "the voter that ran it was started anew, or another one leads: run it again");
         }
     }

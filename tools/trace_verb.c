@@ -1,6 +1,7 @@
 /* `cairn trace`: asks every gateway that --admin names, again and again, for the access lines behind the last one seen. */
 #include "common/base/mem.h"
 #include "tools/admin.h"
+#include "tools/admin_format.h"
 #include "tools/admin_run.h"
 
 #include <signal.h>
@@ -23,11 +24,6 @@ static void on_signal(int number)
 {
     (void)number;
     atomic_store(&stopped, true);
-}
-
-static long long number_of(const json_t *json, const char *name)
-{
-    return (long long)json_integer_value(json_object_get(json, name));
 }
 
 static const char *text_of(const json_t *json, const char *name)
@@ -61,13 +57,13 @@ static void text_print(const char *text)
 
 static void line_print(const json_t *line)
 {
-    time_print(number_of(line, "time_ms"));
-    (void)printf("  %3lld  %-24s  ", number_of(line, "status"), text_of(line, "op"));
+    time_print(format_number(line, "time_ms"));
+    (void)printf("  %3lld  %-24s  ", format_number(line, "status"), text_of(line, "op"));
     text_print(text_of(line, "bucket"));
     (void)putchar('/');
     text_print(text_of(line, "key"));
-    (void)printf("  %.3f ms  in %lld  out %lld  %s  %s  %s%s\n", (double)number_of(line, "us") / 1000,
-                 number_of(line, "received"), number_of(line, "sent"), text_of(line, "principal"), text_of(line, "peer"),
+    (void)printf("  %.3f ms  in %lld  out %lld  %s  %s  %s%s\n", (double)format_number(line, "us") / 1000,
+                 format_number(line, "received"), format_number(line, "sent"), text_of(line, "principal"), text_of(line, "peer"),
                  text_of(line, "code"), json_is_true(json_object_get(line, "cut")) ? "  (cut)" : "");
 }
 
@@ -84,8 +80,8 @@ static void lines_print(const struct source *source, const json_t *answer)
 {
     size_t index;
     json_t *line;
-    if (number_of(answer, "dropped") > 0) {
-        dropped_print(source, number_of(answer, "dropped"));
+    if (format_number(answer, "dropped") > 0) {
+        dropped_print(source, format_number(answer, "dropped"));
     }
     json_array_foreach(json_object_get(answer, "lines"), index, line) {
         if (source->options.json) {

@@ -7,11 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static long long number_of(const json_t *json, const char *name)
-{
-    return (long long)json_integer_value(json_object_get(json, name));
-}
-
 static bool is_set(const json_t *json, const char *name)
 {
     return json_is_true(json_object_get(json, name));
@@ -44,7 +39,7 @@ static void format_away(const json_t *disk)
     const json_t *due = json_object_get(disk, "given_up_in_seconds");
     const char *node = json_string_value(json_object_get(disk, "node"));
     (void)printf("  %s  %s:%s  away for %s, ", json_string_value(json_object_get(disk, "id")), node != NULL ? node : "-",
-                 json_string_value(json_object_get(disk, "path")), format_duration(number_of(disk, "away_seconds"), away));
+                 json_string_value(json_object_get(disk, "path")), format_duration(format_number(disk, "away_seconds"), away));
     if (is_set(disk, "given_up")) {
         (void)printf("given up: rebuilt elsewhere\n");
     } else if (is_set(disk, "maintenance")) {
@@ -62,10 +57,10 @@ static void format_repair(const json_t *json)
     const char *name;
     const json_t *away = json_object_get(json, "disks_away");
     (void)printf("Repair        %s\n", is_set(json, "paused") ? "paused: 'cairn repair resume' lets it go on" : "at work");
-    (void)printf("Waiting       %lld extents, ETA ", number_of(json, "queued_extents"));
+    (void)printf("Waiting       %lld extents, ETA ", format_number(json, "queued_extents"));
     eta_print(json);
-    (void)printf("\nRebuilt       %lld extents, %s; %lld attempts failed\n", number_of(json, "rebuilt_extents"),
-                 format_bytes(number_of(json, "rebuilt_bytes"), amount), number_of(json, "failed_extents"));
+    (void)printf("\nRebuilt       %lld extents, %s; %lld attempts failed\n", format_number(json, "rebuilt_extents"),
+                 format_bytes(format_number(json, "rebuilt_bytes"), amount), format_number(json, "failed_extents"));
     (void)printf("Stripes\n");
     json_object_foreach(json_object_get(json, "stripes_by_strength"), name, value) {
         (void)printf("  %-13s %lld\n", name, (long long)json_integer_value(value));
@@ -88,12 +83,12 @@ static void format_repair_change(const json_t *json)
         (void)printf("Repair is %s.\n", is_set(json, "paused") ? "paused" : "at work");
         return;
     }
-    (void)printf("%lld disks %s given up; %lld shards, %s, %s rebuilt elsewhere.\n", number_of(json, "disks_given_up"),
-                 is_set(json, "dry_run") ? "would be" : "are", number_of(json, "shards_to_rebuild"),
-                 format_bytes(number_of(json, "bytes_to_rebuild"), amount), is_set(json, "dry_run") ? "would be" : "are");
-    if (number_of(json, "unreadable_extents") > 0) {
+    (void)printf("%lld disks %s given up; %lld shards, %s, %s rebuilt elsewhere.\n", format_number(json, "disks_given_up"),
+                 is_set(json, "dry_run") ? "would be" : "are", format_number(json, "shards_to_rebuild"),
+                 format_bytes(format_number(json, "bytes_to_rebuild"), amount), is_set(json, "dry_run") ? "would be" : "are");
+    if (format_number(json, "unreadable_extents") > 0) {
         (void)printf("%lld extents have too few shards left to be rebuilt: they wait for these disks.\n",
-                     number_of(json, "unreadable_extents"));
+                     format_number(json, "unreadable_extents"));
     }
 }
 
@@ -136,11 +131,11 @@ static void format_rebalance(const json_t *json)
     (void)printf("Rebalancing   %s\n", is_set(json, "stopped") ? "stopped: 'cairn rebalance start' lets it go on"
                                        : is_set(json, "paused") ? "waits: repair is paused"
                                                                 : "at work");
-    (void)printf("To move       %lld shards of %lld extents, %s, ETA ", number_of(json, "shards_to_move"),
-                 number_of(json, "extents_to_move"), format_bytes(number_of(json, "bytes_to_move"), amount));
+    (void)printf("To move       %lld shards of %lld extents, %s, ETA ", format_number(json, "shards_to_move"),
+                 format_number(json, "extents_to_move"), format_bytes(format_number(json, "bytes_to_move"), amount));
     eta_print(json);
-    (void)printf("\nMoved         %lld shards, %s since the leading voter's start; %lld attempts failed\n", number_of(json, "moved_shards"),
-                 format_bytes(number_of(json, "moved_bytes"), amount), number_of(json, "failed_extents"));
+    (void)printf("\nMoved         %lld shards, %s since the leading voter's start; %lld attempts failed\n", format_number(json, "moved_shards"),
+                 format_bytes(format_number(json, "moved_bytes"), amount), format_number(json, "failed_extents"));
 }
 
 static void format_rebalance_change(const json_t *json)

@@ -240,6 +240,8 @@ def damage_is_refused(world):
         name = f"site-1/{second['cluster']}/backups/{second['name']}"
         equal(s3.put("backups", name, s3.get("backups", name).body + b" ").status, 200, "damage of the list")
         has(site.rebuild(voter, status=1), "is damaged", "a damaged list")
+        equal([(b["name"], b.get("damaged", False)) for b in site.backups()],
+              [(first["name"], False), (second["name"], True)], "the damaged one is named, the good one listed")
         os.rename(os.path.join(voter["data"], "ca.key"), os.path.join(voter["data"], "elsewhere"))
         has(site.rebuild(voter, "--i-accept-data-loss", status=1), ["ca.key", "no part of a backup"], "without the small files")
         os.rename(os.path.join(voter["data"], "elsewhere"), os.path.join(voter["data"], "ca.key"))
