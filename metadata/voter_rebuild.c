@@ -110,9 +110,14 @@ static enum errc state_renew(struct rebuild *rebuild, struct error *e)
     if (position == 0) {
         return error_set(e, ERRC_CORRUPT, "the backup holds no state");
     }
-    rebuild->info = (struct checkpoint_info){ position + POSITION_STEP, rebuild->config->term + TERM_STEP };
-    enum errc rc = machine_rebuilt(rebuild->machine, rebuild->info.index, e);
-    rc = rc == ERRC_OK ? others_remove(rebuild, e) : rc;
+    enum errc rc = ERRC_OK;
+    if (rebuild->config->complete) {
+        rebuild->info = (struct checkpoint_info){ position, rebuild->config->term };
+    } else {
+        rebuild->info = (struct checkpoint_info){ position + POSITION_STEP, rebuild->config->term + TERM_STEP };
+        rc = machine_rebuilt(rebuild->machine, rebuild->info.index, e);
+        rc = rc == ERRC_OK ? others_remove(rebuild, e) : rc;
+    }
     return rc == ERRC_OK ? checkpoint_make(rebuild->config->env, rebuild->kv, rebuild->mirror.dir, rebuild->info, e) : rc;
 }
 

@@ -23,6 +23,7 @@ struct voter_rebuild_config {
     struct node_id node;     /* whose voter it is: the only one from now on */
     uint64_t raft_id;
     uint64_t term;           /* of the backup's checkpoint */
+    bool complete;           /* it holds all that was ever acknowledged: sessions go on, the position stays */
     void (*on_removed)(void *data, struct slice name); /* another voter that is taken out of the map */
     void *data;
 };

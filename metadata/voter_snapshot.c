@@ -105,7 +105,7 @@ static void on_piece(struct task *task)
 void voter_on_snapshot_read(struct voter *voter, struct rpc_call *call)
 {
     struct snapshot_request request;
-    if (voter->peers == NULL || snapshot_request_decode(call->head, &request) != ERRC_OK) {
+    if (snapshot_request_decode(call->head, &request) != ERRC_OK) {
         rpc_call_finish(call, error_set(&call->error, ERRC_CORRUPT, "the request for a checkpoint makes no sense"));
     } else if (request.kind == SNAPSHOT_DESCRIBE) {
         call->task.run = on_snapshot_call;

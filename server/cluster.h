@@ -124,11 +124,11 @@ uint64_t cluster_heard_age(struct server *server, struct node_id node, char ret_
 
 /* cluster_voter.c, on voters */
 MUST_CHECK enum errc cluster_voter_open(struct server *server, bool bootstrap, struct error *e);
-/* The voter of --data, which is not open, is to go on without the others; as voter_recover(). */
 /* cluster_recover.c. Offline: locks and reads a voter's --data; INVALID: it is another role's. */
 MUST_CHECK enum errc cluster_voter_data_take(struct server *server, struct error *e);
 /* Its `identity` names no other voter from now on. */
 MUST_CHECK enum errc cluster_voter_alone(struct server *server, struct error *e);
+/* The voter of --data, which is not open, is to go on without the others; as voter_recover(). */
 MUST_CHECK enum errc cluster_voter_recover(struct server *server, bool commit, struct voter_recovery *ret, struct error *e);
 MUST_CHECK enum errc cluster_step_voter(struct server *server, struct error *e);
 MUST_CHECK enum errc cluster_step_member(struct server *server, struct error *e);
@@ -140,6 +140,13 @@ void cluster_recover_print(const struct server *server);
 /* cluster_rebuild.c: `cairn metadata rebuild` */
 MUST_CHECK enum errc cluster_step_rebuild(struct server *server, struct error *e);
 void cluster_rebuild_print(const struct server *server);
+/* cluster_from.c: `cairn cluster init --from DIR...`. First the DIRs, their cluster and keys; nothing without --from. */
+MUST_CHECK enum errc cluster_from_look(struct server *server, struct error *e);
+/* Then, behind cluster_init(), their metadata into --data. EXISTS: it has moved to another one. */
+MUST_CHECK enum errc cluster_from_move(struct server *server, struct error *e);
+void cluster_from_print(const struct server *server);
+/* For `cairn server`. INVALID: the metadata of one of the DIRs has moved. */
+MUST_CHECK enum errc cluster_from_refuse(struct env *env, const struct data_dirs *dirs, struct error *e);
 /* This voter ends leading, if it does and another can; waits at most 1.5 s (voter_hand_over). */
 void cluster_hand_over(struct server *server);
 uint64_t cluster_raft_id(struct node_id node); /* of the voter of a node that joined */

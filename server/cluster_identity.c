@@ -379,6 +379,9 @@ static enum errc certificates_make(struct server *server, struct error *e)
 static enum errc credentials_make(struct server *server, struct error *e)
 {
     bool given = false;
+    if (server->options.from != NULL) { /* those of the data set stay */
+        return credentials_write(server->env, server->options.data, &server->credentials, e);
+    }
     credentials_generate(server->env, server->cluster->identity.cluster, &server->credentials);
     enum errc rc = server_credentials_from_environment(server, &given, e);
     server->print_keys = !given;
@@ -402,9 +405,11 @@ enum errc cluster_init(struct server *server, struct error *e)
     if (rc != ERRC_OK) {
         return rc;
     }
-    env_random(server->env, identity->cluster.bytes, ID_BYTES);
+    if (server->options.from == NULL) {
+        env_random(server->env, server->dirs.cluster.bytes, ID_BYTES);
+    }
+    identity->cluster = server->dirs.cluster;
     identity_fill(server);
-    server->dirs.cluster = identity->cluster;
     server->node_id = identity->node;
     identity->voter_count = 1;
     identity->voters[0].node = identity->node;

@@ -182,6 +182,9 @@ static enum errc step_serve(struct server *server, struct error *e)
 
 static enum errc step_init_voter(struct server *server, struct error *e)
 {
+    if (server->options.from != NULL) {
+        return cluster_from_move(server, e);
+    }
     server->class_k = server->options.has_erasure ? server->options.erasure_k : CLASS_K_DEFAULT;
     server->class_m = server->options.has_erasure ? server->options.erasure_m : CLASS_M_DEFAULT;
     enum errc rc = cluster_voter_open(server, true, e);
@@ -221,7 +224,7 @@ static enum errc step_disks(struct server *server, struct error *e)
 
 const server_step *cluster_steps(enum server_command command)
 {
-    static const server_step init[] = { step_probe, server_step_executors, cluster_init, step_init_voter, NULL };
+    static const server_step init[] = { step_probe, server_step_executors, cluster_from_look, cluster_init, step_init_voter, NULL };
     static const server_step recover[] = { server_step_executors, cluster_step_recover, NULL };
     static const server_step rebuild[] = { server_step_executors, cluster_step_rebuild, NULL };
     static const server_step metadata[] = {
@@ -264,6 +267,8 @@ void cluster_banner_print(const struct server *server)
         cluster_recover_print(server);
     } else if (server->options.command == SERVER_METADATA_REBUILD) {
         cluster_rebuild_print(server);
+    } else if (server->options.command == SERVER_CLUSTER_INIT && server->options.from != NULL) {
+        cluster_from_print(server);
     } else if (server->options.command == SERVER_CLUSTER_INIT) {
         char id[ID_HEX_BYTES];
         id_hex(identity->cluster.bytes, id);

@@ -233,9 +233,10 @@ static bool takes_over(struct server *server, const struct meta_cluster_reply *m
 }
 
 /* A disk in service that the map does not have, or has at a node that is silent: that node joined anew with an empty
- * --data, or its disks were carried elsewhere. Places in groups stay the disk's. */
-static bool disk_wanted(struct server *server, const struct meta_disk *known, const struct meta_node *node,
-                        const struct node_disk_status_entry *entry)
+ * --data, or its disks were carried elsewhere; or at none that there is: they were a `cairn server`'s (cluster_from.c). Places
+ * in groups stay the disk's. */
+static bool disk_wanted(struct server *server, const struct meta_cluster_reply *map, const struct meta_disk *known,
+                        const struct meta_node *node, const struct node_disk_status_entry *entry)
 {
     if (entry->state != DISK_ONLINE && entry->state != DISK_FULL) {
         return false;
@@ -246,7 +247,7 @@ static bool disk_wanted(struct server *server, const struct meta_disk *known, co
     if (known->state == META_DISK_REMOVED || node_id_equal(known->node, node->id)) {
         return false;
     }
-    if (!cluster_node_silent(server, known->node)) {
+    if (meta_cluster_node(map, known->node) != NULL && !cluster_node_silent(server, known->node)) {
         refusal_log(server, node, entry);
         return false;
     }
@@ -261,7 +262,7 @@ static unsigned disks_put(struct server *server, const struct meta_cluster_reply
     for (uint32_t i = 0; i < disks->count; i++) {
         const struct node_disk_status_entry *entry = &disks->entries[i];
         const struct meta_disk *known = disk_find(map, entry->disk);
-        if (!disk_wanted(server, known, node, entry)) {
+        if (!disk_wanted(server, map, known, node, entry)) {
             continue;
         }
         const struct meta_disk *before = known == NULL ? disk_before(server, map, node, entry->path) : NULL;

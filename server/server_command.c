@@ -132,7 +132,7 @@ int cluster_run(int argc, char **argv)
         return command_run(SERVER_CLUSTER_INIT, argc - 1, argv + 1);
     }
     bool help = argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0);
-    (void)fprintf(help ? stdout : stderr, "Usage: cairn cluster init --data DIR --listen ADDR:PORT [OPTION]...\n"
+    (void)fprintf(help ? stdout : stderr, "Usage: cairn cluster init --data DIR --listen ADDR:PORT [OPTION]... [--from DIR DIR...]\n"
                                           "'cairn cluster init --help' explains it.\n");
     return help ? 0 : EXIT_USAGE;
 }

@@ -50,7 +50,7 @@ static enum errc start_ports(struct server *server, struct error *e)
 /* ---- step 2: keys ---- */
 
 /* The newest generation among the DIRs. */
-static enum errc credentials_find(struct server *server, struct error *e)
+enum errc server_credentials_find(struct server *server, struct error *e)
 {
     struct error why = ERROR_INIT;
     for (unsigned i = 0; i < server->dirs.count; i++) {
@@ -173,7 +173,7 @@ static enum errc credentials_rotate(struct server *server, struct error *e)
 static enum errc start_credentials_again(struct server *server, struct error *e)
 {
     bool rotated = false;
-    enum errc rc = credentials_find(server, e);
+    enum errc rc = server_credentials_find(server, e);
     rc = rc == ERRC_OK ? server_credentials_from_environment(server, &rotated, e) : rc;
     if (rc == ERRC_OK && rotated) {
         return credentials_rotate(server, e);
@@ -222,7 +222,8 @@ static enum errc start_dirs(struct server *server, struct error *e)
     }
     server->first_start = server->dirs.known_count == 0;
     if (!server->first_start) {
-        return first_start_finish(&server->dirs, e);
+        rc = cluster_from_refuse(server->env, &server->dirs, e);
+        return rc == ERRC_OK ? first_start_finish(&server->dirs, e) : rc;
     }
     uint8_t k = options->erasure_k;
     uint8_t m = options->erasure_m;
@@ -794,6 +795,7 @@ enum errc server_stop(struct server *server, struct stop_watch *watch)
     executor_end(server->query_pool);
     executor_end(server->meta_executor);
     executor_end(server->completions);
+    metadata_client_done(&server->meta); /* its calls have ended with those who made them */
     block_cipher_destroy(server->version_cipher);
     if (server->tls != NULL) {
         http_tls_close(server->tls);

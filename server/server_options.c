@@ -446,6 +446,8 @@ static const struct option_row rows[] = {
     { ADMIN, "metrics-auth", NULL, "want signed requests for /metrics too", apply_metrics_auth, ONE },
     { ALL, "small-classes", "INLINE:COPIES", NULL, apply_small_classes, ONE },
     { ALL | SERVER_STORAGE_NODE, "dir", "DIR", NULL, apply_dir, FILE_ONLY, offsetof(struct server_options, dir_count) },
+    { SERVER_CLUSTER_INIT, "from", "DIR", "make it of the data set of a 'cairn server', which is stopped: DIR and the\n"
+                                          "further arguments are its directories", apply_from, COMMAND_LINE, 0 },
     { SERVER_METADATA_REBUILD, "from", "s3://BUCKET/PREFIX", "where the backups are", apply_from, COMMAND_LINE, 0 },
     { SERVER_METADATA_REBUILD, "endpoint", "URL", "of that S3 service: http(s)://HOST[:PORT]", apply_endpoint, COMMAND_LINE, 0 },
     { SERVER_METADATA_REBUILD, "backup", "NAME", "this one, as 'cairn metadata backups' names it (default: the newest)",
@@ -626,11 +628,15 @@ static enum errc options_check(const struct server_options *options, struct erro
 {
     bool joins = (options->command & ROLES) != 0;
     bool listens = (options->command & PORTS) != 0;
-    bool takes_dirs = (options->command & (SERVER_ALL | SERVER_STORAGE_NODE)) != 0;
+    bool needs_dirs = (options->command & (SERVER_ALL | SERVER_STORAGE_NODE)) != 0;
+    bool takes_dirs = needs_dirs || (options->command == SERVER_CLUSTER_INIT && options->from != NULL);
     if ((options->tls_cert == NULL) != (options->tls_key == NULL)) {
         return error_set(e, ERRC_INVALID, "--tls-cert and --tls-key go together");
     }
-    if (takes_dirs && options->dir_count == 0) {
+    if (options->command == SERVER_CLUSTER_INIT && options->from != NULL && options->has_erasure) {
+        return error_set(e, ERRC_INVALID, "--from and --erasure exclude each other: the data set has its code");
+    }
+    if (needs_dirs && options->dir_count == 0) {
         return error_set(e, ERRC_INVALID, "name at least one directory");
     }
     if (!takes_dirs && options->dir_count > 0) {
@@ -757,7 +763,9 @@ static const struct command_text texts[] = {
       "Signals: SIGTERM, SIGINT finish the requests under way, then exit 0; SIGHUP reloads TLS files.\n" },
     { SERVER_CLUSTER_INIT, "cluster init",
       "Usage: cairn cluster init --data DIR --listen ADDR:PORT [OPTION]...\n"
-      "Make a new cluster: its certificate authority, its root credentials, its first metadata voter.\n\n"
+      "   or: cairn cluster init --data DIR --listen ADDR:PORT [OPTION]... --from DIR DIR...\n"
+      "Make a new cluster: its certificate authority, its root credentials, its first metadata voter. With --from it has\n"
+      "the buckets, objects and root credentials of a 'cairn server', whose directories become disks of its first node.\n\n"
       "Nothing runs afterwards; start the voter with 'cairn metadata --data DIR --listen ADDR:PORT'. Options:\n",
       "\nEnvironment:\n"
       "  CAIRN_ROOT_ACCESS_KEY, CAIRN_ROOT_SECRET_KEY\n"

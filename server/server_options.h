@@ -46,7 +46,7 @@ struct server_options {
     const char *zone, *rack, *name;  /* empty: not given */
     uint32_t certificate_life_s;     /* of what a voter issues; 0: not given */
     bool accepts_data_loss;          /* --i-accept-data-loss */
-    const char *from, *endpoint, *backup; /* of a rebuild: s3://BUCKET/PREFIX, URL, a name; NULL: not given */
+    const char *from, *endpoint, *backup; /* of a rebuild: s3://BUCKET/PREFIX (of an init: a DIR), URL, a name; NULL: not given */
     uint32_t repair_wait_s;          /* how long a voter waits for a disk before it gives it up */
     /* of all */
     struct server_address s3_listen;

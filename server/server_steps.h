@@ -23,6 +23,8 @@ MUST_CHECK enum errc server_step_admin(struct server *server, struct error *e);
 MUST_CHECK enum errc server_step_front(struct server *server, struct error *e);
 /* Asks for the map and waits for it. */
 MUST_CHECK enum errc server_map_await(struct server *server, struct error *e);
+/* The newest root keys among server->dirs, into server->credentials. CORRUPT: none is readable. */
+MUST_CHECK enum errc server_credentials_find(struct server *server, struct error *e);
 /* Keys of the environment, where both are given, into server->credentials. */
 MUST_CHECK enum errc server_credentials_from_environment(struct server *server, bool *ret_changed, struct error *e);
 /* Waits until each disk of server->dirs has said what became of it. */

@@ -55,6 +55,7 @@ suite cluster tests/server/cluster.py
 suite voters tests/server/voters.py
 suite upkeep tests/server/upkeep.py
 suite backup tests/server/backup.py
+suite convert tests/server/convert.py
 suite verbs tests/server/verbs.py
 suite golden tests/golden/golden_test.py
 suite chaos tests/chaos/run_chaos.py --seconds 60
