@@ -47,6 +47,7 @@ struct server {
     struct executor *admin_jobs;       /* serial, may block */
     struct task look_task;             /* server_dirs_look() */
     atomic_bool looking;
+    atomic_uint_fast64_t look_again_ns; /* not before */
     bool jobs_ended;                   /* completions: nothing more is posted to admin_jobs */
 
     struct cluster *cluster;           /* NULL in `cairn server`, which is alone (cluster.h) */

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #define MAP_ARENA_BYTES (4u << 20)
+#define LOOK_PAUSE_FACTOR 20
 #define DISK_WAIT_NS UINT64_C(30000000000)
 #define DISK_LEAVE_WAIT_NS UINT64_C(2000000000) /* where nothing hangs it takes milliseconds */
 #define DISK_POLL_US 2000
@@ -534,43 +535,54 @@ static bool dir_is_back(struct server *server, const struct data_dir *dir)
            superblock_read(server->env, dir->path, &server->dirs.cluster, &found, NULL) == ERRC_OK;
 }
 
+/* One that cannot be taken in is tried once; without metadata nothing is tried, and the next look asks again. */
+static void dir_try(struct server *server, struct data_dir *dir)
+{
+    struct arena arena;
+    struct meta_op op;
+    struct error e = ERROR_INIT;
+    const struct meta_query query = { .type = META_QRY_CLUSTER };
+    char *path = mem_strdup(dir->path); /* its place is filled anew */
+    arena_init(&arena, MAP_ARENA_BYTES);
+    if (wait_query(&server->meta, server->completions, &arena, &op, &query, &e) == ERRC_OK) {
+        enum errc rc = dir_return(server, &op.cluster, path, &e);
+        if (rc != ERRC_OK) {
+            LOG_ERROR(log_event("disk_return_failed"), log_text("path", path), log_error_of(&e));
+        }
+        (void)pthread_mutex_lock(&server->dirs_lock);
+        dir->unusable = rc != ERRC_OK || dir->kind != DATA_DIR_KNOWN; /* a link by now: the disk has another place */
+        (void)pthread_mutex_unlock(&server->dirs_lock);
+    }
+    meta_op_release(&op);
+    arena_done(&arena);
+    mem_free(path);
+}
+
 /* Only admin_jobs, where this runs, changes the DIRs of a server that is up. */
 static void dirs_look(struct server *server)
 {
     for (unsigned i = 0; i < server->dirs.count; i++) {
-        struct data_dir *dir = &server->dirs.dirs[i];
-        if (!dir_is_back(server, dir)) {
-            continue;
+        if (dir_is_back(server, &server->dirs.dirs[i])) {
+            dir_try(server, &server->dirs.dirs[i]);
         }
-        struct arena arena;
-        struct meta_op op;
-        struct error e = ERROR_INIT;
-        const struct meta_query query = { .type = META_QRY_CLUSTER };
-        char *path = mem_strdup(dir->path); /* its place is filled anew */
-        arena_init(&arena, MAP_ARENA_BYTES);
-        if (wait_query(&server->meta, server->completions, &arena, &op, &query, &e) == ERRC_OK &&
-            dir_return(server, &op.cluster, path, &e) != ERRC_OK) {
-            LOG_ERROR(log_event("disk_return_failed"), log_text("path", path), log_error_of(&e));
-            dir->unusable = true;
-        }
-        dir->unusable = dir->unusable || dir->kind != DATA_DIR_KNOWN; /* a link by now: the disk has another place */
-        meta_op_release(&op);
-        arena_done(&arena);
-        mem_free(path);
     }
 }
 
+/* A disk that answers slowly may not hold the admin port: the next look waits for many times what this one took. */
 static void on_look(struct task *task)
 {
     struct server *server = container_of(task, struct server, look_task);
+    uint64_t begun_ns = env_now_ns(server->env);
     dirs_look(server);
+    uint64_t ended_ns = env_now_ns(server->env);
+    atomic_store(&server->look_again_ns, ended_ns + LOOK_PAUSE_FACTOR * (ended_ns - begun_ns));
     atomic_store(&server->looking, false);
 }
 
 void server_dirs_look(struct server *server)
 {
     bool missing = false;
-    if (server->cluster != NULL || server->jobs_ended) {
+    if (server->cluster != NULL || server->jobs_ended || env_now_ns(server->env) < atomic_load(&server->look_again_ns)) {
         return;
     }
     (void)pthread_mutex_lock(&server->dirs_lock);
