@@ -42,6 +42,7 @@ check: ## layers, banned functions, hosts and paths, names, headers alone, packa
 	@tools/check/run_checks.sh
 
 fuzz: ## fuzz each parser for MINUTES=10 of CPU time, or one: TARGET=name
+	@tools/install.sh build test
 	@tests/run_fuzz.sh $(TARGET) $(MINUTES)
 
 clients: build ## real S3 clients against a server of their own

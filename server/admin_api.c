@@ -23,7 +23,8 @@ typedef unsigned (*admin_verb)(const struct admin_query *query, json_t **ret_jso
 enum admin_place {
     BY_LEADER,  /* by voters, for the one that leads */
     BY_VOTER,   /* by voters, of themselves */
-    BY_EACH     /* gateways too, of themselves */
+    BY_EACH,    /* gateways too, of themselves */
+    BY_NODE     /* by storage nodes, whom the voter that leads asks over RPC; not served by HTTP */
 };
 
 struct admin_route {
@@ -50,6 +51,9 @@ static const struct admin_route routes[] = {
     { "GET", "/admin/v1/buckets", admin_buckets, BY_LEADER },
     { "GET", "/admin/v1/explain", admin_explain, BY_LEADER },
     { "POST", "/admin/v1/disks/replace", admin_disk_replace, BY_LEADER },
+    { "POST", "/admin/v1/disks/add", admin_disk_add, BY_LEADER },
+    { "POST", "/admin/v1/disks/state", admin_disk_state, BY_LEADER },
+    { "POST", "/node/v1/disks", node_verb_disk_add, BY_NODE },
     { "GET", "/admin/v1/nodes", admin_nodes, BY_LEADER },
     { "POST", "/admin/v1/nodes/state", admin_node_state, BY_LEADER },
     { "POST", "/admin/v1/tokens", admin_token_create, BY_LEADER },
@@ -215,6 +219,11 @@ bool admin_route_is_leaders(const struct admin_route *route)
     return route->place == BY_LEADER;
 }
 
+bool admin_route_is_nodes(const struct admin_route *route)
+{
+    return route->place == BY_NODE;
+}
+
 /* ---- requests ---- */
 
 static void job_reply(struct task *task)
@@ -316,7 +325,7 @@ void admin_api_register(struct server *server, struct http_admin *admin)
         http_admin_add(admin, "/metrics", methods[i], on_metrics, server);
     }
     for (size_t i = 0; i < ROUTE_COUNT; i++) {
-        if (server->voter != NULL || routes[i].place == BY_EACH) {
+        if (routes[i].place != BY_NODE && (server->voter != NULL || routes[i].place == BY_EACH)) {
             http_admin_add(admin, routes[i].path, routes[i].method, on_signed, server);
         }
     }

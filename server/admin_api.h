@@ -64,6 +64,11 @@ unsigned admin_checkpoint_piece(const struct admin_query *query, json_t **ret_js
 unsigned admin_salvage_begin(const struct admin_query *query, json_t **ret_json, struct error *e);
 unsigned admin_salvage_show(const struct admin_query *query, json_t **ret_json, struct error *e);
 unsigned admin_token_create(const struct admin_query *query, json_t **ret_json, struct error *e);
+/* admin_disk.c; the last two of clusters only */
 unsigned admin_disk_replace(const struct admin_query *query, json_t **ret_json, struct error *e);
+unsigned admin_disk_add(const struct admin_query *query, json_t **ret_json, struct error *e);
+unsigned admin_disk_state(const struct admin_query *query, json_t **ret_json, struct error *e);
+/* node_verb.c; on storage nodes */
+unsigned node_verb_disk_add(const struct admin_query *query, json_t **ret_json, struct error *e);
 
 #endif

@@ -86,7 +86,7 @@ struct admin_answer admin_forward(struct server *server, const struct admin_requ
     return answer;
 }
 
-/* ---- at the leader ---- */
+/* ---- at the leader, or at a storage node ---- */
 
 struct forwarded {
     struct task task;
@@ -101,9 +101,9 @@ static void forwarded_run(struct task *task)
     const struct admin_request *request = &forwarded->request;
     struct rpc_call *call = forwarded->call;
     const struct admin_route *route = admin_route_find(request->method, request->path);
-    struct admin_answer answer = route != NULL
-                                     ? admin_verb_run(forwarded->server, route, request->query, request->body)
-                                     : admin_answer_error(404, "the leading voter does not know this request");
+    bool known = route != NULL && admin_route_is_nodes(route) == (forwarded->server->voter == NULL);
+    struct admin_answer answer = known ? admin_verb_run(forwarded->server, route, request->query, request->body)
+                                       : admin_answer_error(404, "the process that was asked does not know this request");
     if (strlen(answer.text) > ADMIN_FORWARD_TEXT_BYTES_MAX) {
         free(answer.text);
         answer = admin_answer_error(503, "the answer is too long: ask the voter that leads, see 'cairn metadata list'");
@@ -117,7 +117,7 @@ static void forwarded_run(struct task *task)
 
 void admin_forwarded(struct server *server, struct rpc_call *call)
 {
-    if (!voter_leads(server->voter)) {
+    if (server->voter != NULL && !voter_leads(server->voter)) {
         rpc_call_finish(call, error_set(&call->error, ERRC_UNAVAILABLE, "this voter does not lead"));
         return;
     }

@@ -16,7 +16,7 @@ struct admin_request;
 bool admin_forward_wanted(struct server *server, const struct admin_route *route);
 /* Waits, on admin_jobs. 503: nobody leads, or the leader did not answer and may have done it. */
 struct admin_answer admin_forward(struct server *server, const struct admin_request *request);
-/* RPC_ADMIN_REQUEST from another voter; any thread. */
+/* RPC_ADMIN_REQUEST, at the voter that leads from another one, at a storage node from the leader; any thread. */
 void admin_forwarded(struct server *server, struct rpc_call *call);
 
 #endif

@@ -9,6 +9,7 @@
 #include "server/cluster.h"
 #include "server/cluster_watch.h"
 #include "server/held.h"
+#include "server/node_find.h"
 
 #include <string.h>
 
@@ -22,25 +23,6 @@ static unsigned disks_of(const struct meta_cluster_reply *map, struct node_id no
         }
     }
     return count;
-}
-
-/* The one storage node of that name or beginning of an id; NULL: none, or several. */
-static const struct meta_node *node_named(const struct meta_cluster_reply *map, const char *text, unsigned *ret_count)
-{
-    const struct meta_node *found = NULL;
-    *ret_count = 0;
-    for (uint32_t i = 0; i < map->node_count; i++) {
-        const struct meta_node *node = &map->nodes[i];
-        char id[ID_HEX_BYTES];
-        size_t len = strlen(text);
-        id_hex(node->id.bytes, id);
-        if (node->role == ROLE_STORAGE_NODE && node->state != META_NODE_REMOVED_FOR_EVER &&
-            (slice_equal_str(node->name, text) || (len >= 8 && strncmp(id, text, len) == 0))) {
-            found = node;
-            ++*ret_count;
-        }
-    }
-    return *ret_count == 1 ? found : NULL;
 }
 
 static const char *const states[] = { [META_NODE_IN] = "in", [META_NODE_DRAINING] = "draining",
@@ -76,7 +58,7 @@ static unsigned change_check(struct server *server, const struct held *held, con
                         "degraded", (unsigned long long)held->unsafe);
         return 409;
     }
-    return 200;
+    return state == META_NODE_DRAINING ? places_suffice(server, held, e) : 200;
 }
 
 static enum errc disks_retire(struct server *server, const struct meta_cluster_reply *map, struct node_id node, struct error *e)
@@ -110,22 +92,20 @@ static unsigned change(const struct admin_query *query, const struct meta_cluste
     const char *name = json_string_value(json_object_get(body, "node"));
     uint8_t state = state_of(json_string_value(json_object_get(body, "state")));
     bool dry_run = json_is_true(json_object_get(body, "dry_run"));
-    unsigned count;
+    const struct meta_node *node = NULL;
     if (name == NULL || state == 0) {
         return server_fail(e, 400, "name the node, and its state: in, draining, maintenance or removed");
     }
-    const struct meta_node *node = node_named(map, name, &count);
-    if (node == NULL) {
-        (void)error_set(e, ERRC_NOT_FOUND, count == 0 ? "no storage node is called '%s': see 'cairn node list'"
-                                                      : "several storage nodes are called '%s': name its id", name);
-        return count == 0 ? 404 : 409;
+    unsigned status = node_find(map, name, &node, e);
+    if (status != 200) {
+        return status;
     }
     struct disk_id disks[NODE_DISKS_MAX];
     struct held held = { .map = map, .disks = disks, .disk_count = disks_of(map, node->id, disks) };
     if (held_count(server, &held, e) != ERRC_OK) {
         return 503;
     }
-    unsigned status = change_check(server, &held, node, state, e);
+    status = change_check(server, &held, node, state, e);
     if (status != 200) {
         return status;
     }

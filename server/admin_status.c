@@ -8,7 +8,6 @@
 #include "server/server_steps.h"
 #include "common/rpc/rpc_schema.h"
 #include "server/server_background.h"
-#include "server/server_disks.h"
 #include "common/base/mem.h"
 
 #include <stdio.h>
@@ -40,15 +39,20 @@ static const struct node_disk_status_entry *entry_of(struct server *server, cons
     return away ? NULL : entry_find(reply, id);
 }
 
-static json_t *disk_json(const struct meta_disk *disk, const struct node_disk_status_entry *entry)
+static json_t *disk_json(const struct meta_cluster_reply *map, const struct meta_disk *disk, const struct node_disk_status_entry *entry)
 {
+    static const char *const placements[] = { [META_DISK_IN] = "in", [META_DISK_OUT] = "out", [META_DISK_REMOVED] = "removed",
+                                              [META_DISK_DRAINING] = "draining" };
+    const struct meta_node *node = meta_cluster_node(map, disk->node);
     json_t *json = json_object();
     json_id_set(json, "id", disk->id.bytes);
+    (void)json_object_set_new(json, "node", node != NULL ? json_stringn((const char *)node->name.data, node->name.len) : json_null());
     (void)json_object_set_new(json, "path", json_stringn((const char *)disk->path.data, disk->path.len));
     (void)json_object_set_new(json, "state",
                               json_string(disk->state == META_DISK_REMOVED ? "removed"
                                           : entry != NULL                  ? disk_state_text(entry->state)
                                                                            : "absent"));
+    (void)json_object_set_new(json, "placement", json_string(placements[disk->state]));
     const struct node_disk_status_entry none = { .scrub_age_ms = UINT64_MAX };
     entry = entry != NULL ? entry : &none;
     struct slice reason = entry->reason.len != 0 ? entry->reason : slice_str("");
@@ -93,7 +97,7 @@ static enum errc disks_json(struct server *server, json_t *disks, struct error *
         for (uint32_t i = 0; rc == ERRC_OK && i < op.cluster.disk_count; i++) {
             const struct meta_disk *disk = &op.cluster.disks[i];
             if (disk->state != META_DISK_REMOVED) {
-                (void)json_array_append_new(disks, disk_json(disk, entry_of(server, reply, disk->id)));
+                (void)json_array_append_new(disks, disk_json(&op.cluster, disk, entry_of(server, reply, disk->id)));
             }
         }
         meta_op_release(&op);
@@ -253,29 +257,5 @@ unsigned admin_buckets(const struct admin_query *query, json_t **ret_json, struc
             return 503;
         }
     }
-    return 200;
-}
-
-unsigned admin_disk_replace(const struct admin_query *query, json_t **ret_json, struct error *e)
-{
-    if (query->server->node == NULL) {
-        return server_fail(e, 501, "this version replaces disks of 'cairn server' only, not of a cluster");
-    }
-    const char *path = json_string_value(json_object_get(query->body, "path"));
-    const char *for_disk = json_string_value(json_object_get(query->body, "for"));
-    struct disk_id added;
-    struct disk_id replaced;
-    if (path == NULL || path[0] != '/') {
-        return server_fail(e, 400, "name an absolute path");
-    }
-    enum errc rc = server_disk_replace(query->server, path, for_disk, &added, &replaced, e);
-    if (rc != ERRC_OK) {
-        return rc == ERRC_UNAVAILABLE || rc == ERRC_TIMEOUT ? 503 : 409;
-    }
-    json_t *json = json_object();
-    json_id_set(json, "id", added.bytes);
-    (void)json_object_set_new(json, "path", json_string(path));
-    json_id_set(json, "replaced", replaced.bytes);
-    *ret_json = json;
     return 200;
 }

@@ -24,6 +24,7 @@ struct admin_answer {
 /* NULL: there is no such path, or not with that method. */
 const struct admin_route *admin_route_find(struct slice method, struct slice path);
 bool admin_route_is_leaders(const struct admin_route *route);
+bool admin_route_is_nodes(const struct admin_route *route);
 
 /* Runs the verb in this process. `query` as received, without '?'. */
 struct admin_answer admin_verb_run(struct server *server, const struct admin_route *route, struct slice query,

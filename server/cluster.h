@@ -18,6 +18,7 @@
 #include "server/identity.h"
 #include "server/server.h"
 
+#include <jansson.h>
 #include <stdatomic.h>
 
 #define CLUSTER_NODES_MAX 64
@@ -158,6 +159,13 @@ void cluster_nodes_take(void *server, const struct meta_cluster_reply *map);
 void cluster_voters_read(struct server *server);
 /* Does the map that this process knows have the node at that address? Under `guard`. */
 bool cluster_peer_is_at(const struct cluster *cluster, struct node_id node, const char *address);
+/* To the storage node, where the newest map has it; NULL: it has none. Lives as long as the process. */
+struct rpc_channel *cluster_node_channel(struct cluster *cluster, struct node_id node);
+/* node_verb.c: a storage node answers the voter that leads. */
+void cluster_node_service_init(struct server *server);
+/* On the voter that leads: a verb (BY_NODE) of the node. Returns the status, and its answer on 200. Waits. */
+unsigned node_verb_ask(struct server *server, struct node_id node, const char *path, const json_t *body, json_t **ret_json,
+                       struct error *e);
 /* On the voter: looks soon whether disks want to be in the map, or elsewhere in it. Any thread. */
 void cluster_topology_kick(struct server *server);
 /* The operator has changed the map: groups are planned soon. Any thread. */

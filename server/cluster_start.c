@@ -68,7 +68,9 @@ static void port_open_there(void *data)
         rpc_server_route(cluster->port, RPC_META_PROPOSE, RPC_RAFT_MEMBER, voter_channel(server->voter));
         rpc_server_route(cluster->port, RPC_CLUSTER_JOIN, RPC_ADMIN_REQUEST, &cluster->service);
     } else {
+        cluster_node_service_init(server);
         rpc_server_route(cluster->port, RPC_NODE_SHARD_PUT, RPC_NODE_DISK_STATUS, node_channel(server->node));
+        rpc_server_route(cluster->port, RPC_ADMIN_REQUEST, RPC_ADMIN_REQUEST, &cluster->service);
     }
 }
 

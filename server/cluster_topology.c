@@ -71,6 +71,19 @@ bool cluster_peer_is_at(const struct cluster *cluster, struct node_id node, cons
     return false;
 }
 
+struct rpc_channel *cluster_node_channel(struct cluster *cluster, struct node_id node)
+{
+    struct rpc_channel *channel = NULL;
+    (void)pthread_mutex_lock(&cluster->guard);
+    for (unsigned i = 0; i < cluster->peer_count; i++) {
+        if (cluster->peers[i].current && node_id_equal(cluster->peers[i].node, node)) {
+            channel = rpc_client_channel(cluster->peers[i].client);
+        }
+    }
+    (void)pthread_mutex_unlock(&cluster->guard);
+    return channel;
+}
+
 /* all: there are no others. */
 static void voters_follow(struct server *server, const struct meta_cluster_reply *map, bool all)
 {
@@ -158,16 +171,6 @@ static enum errc propose(struct server *server, const struct meta_command *comma
     }
     meta_op_release(&op);
     return rc;
-}
-
-static const struct meta_disk *disk_find(const struct meta_cluster_reply *map, struct disk_id id)
-{
-    for (uint32_t i = 0; i < map->disk_count; i++) {
-        if (disk_id_equal(map->disks[i].id, id)) {
-            return &map->disks[i];
-        }
-    }
-    return NULL;
 }
 
 /* Once a minute: the node says it each second. */
@@ -261,7 +264,7 @@ static unsigned disks_put(struct server *server, const struct meta_cluster_reply
     unsigned put = 0;
     for (uint32_t i = 0; i < disks->count; i++) {
         const struct node_disk_status_entry *entry = &disks->entries[i];
-        const struct meta_disk *known = disk_find(map, entry->disk);
+        const struct meta_disk *known = meta_cluster_disk(map, entry->disk);
         if (!disk_wanted(server, map, known, node, entry)) {
             continue;
         }

@@ -1,6 +1,7 @@
 #include "server/held.h"
 
 #include "server/admin_strength.h"
+#include "server/cluster_layout.h"
 #include "server/server.h"
 
 static bool is_of(const struct held *held, struct disk_id id)
@@ -43,4 +44,36 @@ enum errc held_count(struct server *server, struct held *held, struct error *e)
         rc = concerned ? strength_walk(server, group, on_extent, held, e) : ERRC_OK;
     }
     return rc;
+}
+
+static bool group_has(const struct meta_group *group, const struct held *held)
+{
+    for (unsigned p = 0; p < group->disk_count; p++) {
+        if (is_of(held, group->disks[p])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+unsigned places_suffice(struct server *server, const struct held *held, struct error *e)
+{
+    unsigned width = 0;
+    unsigned places = 0;
+    for (uint32_t i = 0; i < held->map->group_count; i++) {
+        const struct meta_group *group = &held->map->groups[i];
+        unsigned wide = (unsigned)group->class_k + group->class_m;
+        width = group_has(group, held) && wide > width ? wide : width;
+    }
+    for (uint32_t i = 0; i < held->map->disk_count; i++) {
+        const struct meta_disk *disk = &held->map->disks[i];
+        bool takes = cluster_layout_standing(server, held->map, disk) == LAYOUT_TAKES;
+        places += takes && !is_of(held, disk->id) ? 1 : 0;
+    }
+    if (places < width) {
+        (void)error_set(e, ERRC_CONFLICT, "%u disks would be left, and the code of what stands there has %u shards: add disks first",
+                        places, width);
+        return 409;
+    }
+    return 200;
 }

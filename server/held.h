@@ -18,5 +18,10 @@ struct held {
 
 /* Looks at every extent of the groups that have one of the disks. */
 MUST_CHECK enum errc held_count(struct server *server, struct held *held, struct error *e);
+/*
+ * Would what stands on these disks find places without them? 200; 409 and why: fewer disks would take shards than the widest code
+ * of their groups has, so that what is drained would wait for ever. Only disks in service, of nodes that take, count.
+ */
+unsigned places_suffice(struct server *server, const struct held *held, struct error *e);
 
 #endif

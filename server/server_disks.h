@@ -1,5 +1,5 @@
 /*
- * server_disks - what the cluster map says of this server's DIRs: joins, groups, the recorded code, replacement.
+ * server_disks - what the cluster map says of this server's DIRs: joins, groups, the recorded code.
  */
 #ifndef SERVER_SERVER_DISKS_H
 #define SERVER_SERVER_DISKS_H
@@ -27,12 +27,7 @@ MUST_CHECK enum errc server_class_record(struct server *server, struct error *e)
 MUST_CHECK enum errc server_disks_register(struct server *server, struct error *e);
 /* How this server opens a DIR as a disk. Borrows the DIR's path. */
 struct node_disk_config server_disk_config(const struct data_dir *dir);
-/* `cairn disk replace`: formats the empty DIR `path` and lets it take over the places of a lost disk. Blocking. */
-MUST_CHECK enum errc server_disk_replace(struct server *server, const char *path, const char *for_disk,
-                                         struct disk_id *ret_new, struct disk_id *ret_replaced, struct error *e);
-
-/* In the process of `cairn server`, on `completions`: looks, on admin_jobs, whether a DIR that was missing or not to be read at
- * the start has its disk again, and takes it in. Does nothing while the look before it runs, or where every DIR is known. */
-void server_dirs_look(struct server *server);
+/* Puts the DIR's disk into the map, IN; `replaces`: in the places of that one, zeros: none. CONFLICT: not taken. */
+MUST_CHECK enum errc server_disk_put(struct server *server, const struct data_dir *dir, struct disk_id replaces, struct error *e);
 
 #endif

@@ -7,8 +7,8 @@
 #include "common/base/mem.h"
 #include "common/rpc/rpc_schema.h"
 #include "server/cluster.h"
+#include "server/dir_change.h"
 #include "server/server.h"
-#include "server/server_disks.h"
 
 #define POLL_MS 3000
 #define UPKEEP_ARENA_BYTES 4096

@@ -53,9 +53,11 @@ void format_disks(const json_t *json)
     json_array_foreach(disks, index, disk) {
         char used[AMOUNT_BYTES];
         char unused[AMOUNT_BYTES];
-        (void)printf("%-32s  %-8s  %10s  %10s  %9lld  %s", text_of(disk, "id"), text_of(disk, "state"),
+        const char *node = json_string_value(json_object_get(disk, "node"));
+        const char *draining = strcmp(text_of(disk, "placement"), "draining") == 0 ? "draining" : NULL;
+        (void)printf("%-32s  %-8s  %10s  %10s  %9lld  %s%s%s", text_of(disk, "id"), draining != NULL ? draining : text_of(disk, "state"),
                      format_bytes(format_number(disk, "used_bytes"), used), format_bytes(format_number(disk, "free_bytes"), unused),
-                     format_number(disk, "shards"), text_of(disk, "path"));
+                     format_number(disk, "shards"), node != NULL ? node : "", node != NULL ? ":" : "", text_of(disk, "path"));
         const char *reason = json_string_value(json_object_get(disk, "reason"));
         (void)printf("%s%s\n", reason != NULL && *reason != '\0' ? "  # " : "", reason != NULL ? reason : "");
     }
@@ -107,12 +109,6 @@ void format_buckets(const json_t *json)
                      format_number(bucket, "objects"), format_bytes(format_number(bucket, "bytes"), amount),
                      text_of(bucket, "name"));
     }
-}
-
-void format_replaced(const json_t *json)
-{
-    (void)printf("Disk %s at %s replaces %s; rebuilding in the background: see 'cairn status'.\n", text_of(json, "id"),
-                 text_of(json, "path"), text_of(json, "replaced"));
 }
 
 static void format_extent(const json_t *extent)

@@ -14,7 +14,6 @@ long long format_number(const json_t *json, const char *name);
 void format_status(const json_t *json);
 void format_buckets(const json_t *json);
 void format_disks(const json_t *json);
-void format_replaced(const json_t *json);
 void format_explain(const json_t *json);
 void format_members(const json_t *json);
 void format_node_state(const json_t *json);

@@ -129,7 +129,7 @@ static enum errc keys_find(struct admin_options *options, const char *profile, s
 /* Commands with verbs that move data, and say how much with --dry-run. */
 static bool moves_data(const char *command)
 {
-    return strcmp(command, "node") == 0 || strcmp(command, "repair") == 0;
+    return strcmp(command, "node") == 0 || strcmp(command, "disk") == 0 || strcmp(command, "repair") == 0;
 }
 
 enum errc admin_options_parse(int argc, char **argv, struct admin_options *ret_options, struct error *e)

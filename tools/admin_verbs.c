@@ -49,50 +49,6 @@ int admin_bucket_run(int argc, char **argv)
     return admin_request_print(&options, "GET", "/admin/v1/buckets", NULL, format_buckets);
 }
 
-static int disk_replace(const struct admin_options *options)
-{
-    json_t *body = json_object();
-    char *path = realpath(options->arguments[1], NULL);
-    (void)json_object_set_new(body, "path", json_string(path != NULL ? path : options->arguments[1]));
-    free(path);
-    if (options->for_disk != NULL) {
-        (void)json_object_set_new(body, "for", json_string(options->for_disk));
-    }
-    char *text = json_dumps(body, JSON_COMPACT);
-    json_decref(body);
-    if (text == NULL) {
-        return admin_usage_fail("the path is not valid UTF-8");
-    }
-    int status = admin_request_print(options, "POST", "/admin/v1/disks/replace", text, format_replaced);
-    free(text);
-    return status;
-}
-
-int admin_disk_run(int argc, char **argv)
-{
-    struct admin_options options;
-    struct error e = ERROR_INIT;
-    if (admin_options_parse(argc, argv, &options, &e) != ERRC_OK) {
-        return admin_fail(&e);
-    }
-    if (options.help) {
-        (void)printf("Usage: cairn disk list [OPTION]...\n"
-                     "   or: cairn disk replace DIR [--for DISK-ID] [OPTION]...\n"
-                     "List the disks; adopt the empty directory DIR in place of a lost disk: the one recorded at\n"
-                     "that path, the one named with --for, or the only one that is missing. What it held is\n"
-                     "rebuilt in the background: see 'cairn status'.\n%s", admin_common_help);
-        return 0;
-    }
-    const char *verb = options.argument_count > 0 ? options.arguments[0] : "";
-    if (strcmp(verb, "list") == 0 && options.argument_count == 1) {
-        return admin_request_print(&options, "GET", "/admin/v1/disks", NULL, format_disks);
-    }
-    if (strcmp(verb, "replace") == 0 && options.argument_count == 2) {
-        return disk_replace(&options);
-    }
-    return admin_usage_fail("usage: cairn disk list | cairn disk replace DIR [--for DISK-ID]");
-}
-
 int admin_explain_run(int argc, char **argv)
 {
     struct admin_options options;

@@ -419,6 +419,16 @@ const struct meta_node *meta_cluster_node(const struct meta_cluster_reply *map, 
     return NULL;
 }
 
+const struct meta_disk *meta_cluster_disk(const struct meta_cluster_reply *map, struct disk_id id)
+{
+    for (uint32_t i = 0; i < map->disk_count; i++) {
+        if (disk_id_equal(map->disks[i].id, id)) {
+            return &map->disks[i];
+        }
+    }
+    return NULL;
+}
+
 bool meta_extent_smaller(const struct extent *extent)
 {
     const struct extent_code *code = &extent->code;

@@ -558,6 +558,7 @@ uint8_t meta_repair_rank(const struct extent *extent);
 /* Bears fewer losses than its class asks for, or takes fewer disks; copies (k = 1) of full m do not count. */
 /* A node of the map; NULL: it does not list it. */
 const struct meta_node *meta_cluster_node(const struct meta_cluster_reply *map, struct node_id id);
+const struct meta_disk *meta_cluster_disk(const struct meta_cluster_reply *map, struct disk_id id);
 bool meta_extent_smaller(const struct extent *extent);
 uint64_t meta_extent_stripes(const struct extent *extent);
 

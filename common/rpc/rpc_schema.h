@@ -47,7 +47,7 @@
     X(CLUSTER_JOIN,         0x0301, ROLES_STRANGER, SAME, SMALL) /* a token and a request for a certificate */          \
     X(CLUSTER_RENEW,        0x0302, ROLES_KNOWN,    SAME, SMALL) /* a new certificate for the caller */                 \
     X(NODE_HEARTBEAT,       0x0303, ROLES_BEAT,     SAME, SMALL) /* leader memory; reply: revision of the map */        \
-    X(ADMIN_REQUEST,        0x0304, ROLES_VOTER,    ONCE, SMALL) /* a verb of the admin port that only the leader knows */
+    X(ADMIN_REQUEST,        0x0304, ROLES_VOTER,    ONCE, SMALL) /* a verb for the leader, or from it for a node */
 
 enum rpc_method {
 #define X(name, number, roles, retry, lane) RPC_##name = number,

@@ -398,7 +398,7 @@ def joins(cluster):
     voter = ("--listen", f"127.0.0.1:{ports[0]}", "--admin-listen", f"127.0.0.1:{ports[1]}")
     has(cluster.join("metadata", head + ".metadata." + secret_and_hash, *voter, data=os.path.join(cluster.folder, "voter")),
         "another role", "a gateway's token for a voter")
-    has(cluster.cli("disk", "replace", cluster.folder, status=1), "cluster", "disk replace of a cluster")
+    has(cluster.cli("disk", "replace", cluster.folder, status=1), "name the disk", "disk replace of a cluster, without --for")
     # The port of the other processes: no TLS, no word.
     with socket.create_connection((cluster.voter.split(":")[0], int(cluster.voter.split(":")[1])), 10) as plain:
         plain.settimeout(10)
