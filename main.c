@@ -32,6 +32,7 @@ static const struct command commands[] = {
     { "status", "show what a running server stores, and what is degraded", admin_status_run },
     { "durability", "count the stripes at each strength, exactly", admin_durability_run },
     { "repair", "show, pause, resume or hasten the rebuilding of what is missing", admin_repair_run },
+    { "scrub", "show how far the checking of every shard is, or begin it anew", admin_scrub_run },
     { "rebalance", "show, stop or start the moving of shards to where they should stand", admin_rebalance_run },
     { "fsck", "prove that counters, references and shards are what the metadata says", admin_fsck_run },
     { "trace", "show requests as they end", admin_trace_run },

@@ -68,6 +68,10 @@ unsigned admin_token_create(const struct admin_query *query, json_t **ret_json, 
 unsigned admin_disk_replace(const struct admin_query *query, json_t **ret_json, struct error *e);
 unsigned admin_disk_add(const struct admin_query *query, json_t **ret_json, struct error *e);
 unsigned admin_disk_state(const struct admin_query *query, json_t **ret_json, struct error *e);
+/* admin_scrub.c; the last on storage nodes */
+unsigned admin_scrub_show(const struct admin_query *query, json_t **ret_json, struct error *e);
+unsigned admin_scrub_start(const struct admin_query *query, json_t **ret_json, struct error *e);
+unsigned node_verb_scrub(const struct admin_query *query, json_t **ret_json, struct error *e);
 /* node_verb.c; on storage nodes */
 unsigned node_verb_disk_add(const struct admin_query *query, json_t **ret_json, struct error *e);
 

@@ -58,6 +58,7 @@ struct cluster_away {
 };
 
 struct cluster_heartbeat;
+struct damage_report;
 struct cluster_renewal;
 struct member_request;
 struct voter_recovery;
@@ -72,6 +73,7 @@ struct cluster {
     struct rpc_server *port;
     struct rpc_channel service;    /* CLUSTER_*, NODE_HEARTBEAT */
     struct cluster_heartbeat *heartbeat;
+    struct damage_report *damage;  /* storage nodes only */
     struct cluster_renewal *renewal;
     _Atomic int64_t certificate_end_s; /* of the certificate in use, seconds since 1970; 0: none yet */
     pthread_mutex_t guard;

@@ -4,8 +4,8 @@
  * Every voter is told, each for itself: one that leads tomorrow must have heard today, and one that does not answer must not
  * keep the others waiting.
  *
- * A storage node says how its disks are; a gateway learns in the leader's answer that the map has changed, and all learn where
- * the voters are.
+ * A storage node says how its disks are, and tells the leader behind that what it has found damaged; a gateway learns in the
+ * leader's answer that the map has changed, and all learn where the voters are.
  */
 #include "common/base/list.h"
 #include "common/base/mem.h"
@@ -13,6 +13,7 @@
 #include "server/cluster.h"
 #include "server/cluster_duty.h"
 #include "server/cluster_voters.h"
+#include "server/damage_report.h"
 
 #define BEAT_MS 1000
 #define BEAT_TIMEOUT_NS UINT64_C(5000000000)
@@ -32,7 +33,7 @@ struct cluster_heartbeat {
     struct rpc_call call;          /* to the node */
     uint64_t started_ms;
     struct tale tales[CLUSTER_LINKS_MAX];
-    unsigned told;                 /* tales without an answer */
+    unsigned told;                 /* tales without an answer, and the damage that is being told */
     bool stopping;                 /* the last answer wakes `stopped` */
     struct task stop_task;
     struct waiter stopped;
@@ -67,21 +68,31 @@ static void answer_take(struct server *server, const struct node_heartbeat_reply
     }
 }
 
-static void on_told(struct rpc_call *call)
+static void told_less(void *data)
 {
-    struct tale *tale = call->data;
-    struct cluster_heartbeat *beat = tale->beat;
-    struct node_heartbeat_reply *reply = mem_zalloc(sizeof(*reply));
-    if (call->status == ERRC_OK && node_heartbeat_reply_decode(enc_slice(&call->reply), reply) == ERRC_OK) {
-        answer_take(beat->server, reply);
-    }
-    mem_free(reply);
-    rpc_call_release(call);
-    tale->channel = NULL;
+    struct cluster_heartbeat *beat = data;
     beat->told--;
     if (beat->stopping && beat->told == 0) {
         waiter_wake(&beat->stopped, ERRC_OK);
     }
+}
+
+static void on_told(struct rpc_call *call)
+{
+    struct tale *tale = call->data;
+    struct cluster_heartbeat *beat = tale->beat;
+    struct damage_report *damage = beat->server->cluster->damage;
+    struct node_heartbeat_reply *reply = mem_zalloc(sizeof(*reply));
+    if (call->status == ERRC_OK && node_heartbeat_reply_decode(enc_slice(&call->reply), reply) == ERRC_OK) {
+        answer_take(beat->server, reply);
+        if (reply->leads && damage != NULL && !beat->stopping && damage_report_tell(damage, tale->channel, told_less, beat)) {
+            beat->told++;
+        }
+    }
+    mem_free(reply);
+    rpc_call_release(call);
+    tale->channel = NULL;
+    told_less(beat);
 }
 
 /* A place for the voter behind that channel; NULL: it has not answered the last time yet. */

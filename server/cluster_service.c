@@ -11,6 +11,7 @@
 #include "common/rpc/rpc_schema.h"
 #include "server/admin_forward.h"
 #include "server/cluster.h"
+#include "server/server_background.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -458,6 +459,24 @@ static enum errc beat(struct server *server, struct rpc_call *call)
     return ERRC_OK;
 }
 
+/* Each is looked at once more before it is rebuilt. */
+static enum errc damage_take(struct server *server, struct rpc_call *call)
+{
+    struct node_damage *message = mem_zalloc(sizeof(*message));
+    struct server_background *background = atomic_load(&server->background);
+    enum errc rc = node_damage_decode(call->head, message);
+    if (rc != ERRC_OK) {
+        (void)error_set(&call->error, rc, "the report of damage makes no sense");
+    } else if (background == NULL || !voter_leads(server->voter)) {
+        rc = error_set(&call->error, ERRC_UNAVAILABLE, "this voter does not lead");
+    }
+    for (uint32_t i = 0; rc == ERRC_OK && i < message->count; i++) {
+        background_shard_corrupt(background, message->shards[i].disk, message->shards[i].extent, message->shards[i].index);
+    }
+    mem_free(message);
+    return rc;
+}
+
 static void on_call(struct rpc_channel *channel, struct rpc_call *call)
 {
     struct cluster *cluster = container_of(channel, struct cluster, service);
@@ -475,6 +494,9 @@ static void on_call(struct rpc_channel *channel, struct rpc_call *call)
         return;
     case RPC_NODE_HEARTBEAT:
         rpc_call_finish(call, beat(server, call));
+        return;
+    case RPC_NODE_DAMAGE:
+        rpc_call_finish(call, damage_take(server, call));
         return;
     case RPC_ADMIN_REQUEST:
         admin_forwarded(server, call);

@@ -8,6 +8,7 @@
 #include "common/rpc/rpc_schema.h"
 #include "server/cluster.h"
 #include "server/cluster_voters.h"
+#include "server/damage_report.h"
 #include "server/server_disks.h"
 #include "server/server_steps.h"
 
@@ -66,7 +67,7 @@ static void port_open_there(void *data)
     if (server->voter != NULL) {
         cluster_service_init(server);
         rpc_server_route(cluster->port, RPC_META_PROPOSE, RPC_RAFT_MEMBER, voter_channel(server->voter));
-        rpc_server_route(cluster->port, RPC_CLUSTER_JOIN, RPC_ADMIN_REQUEST, &cluster->service);
+        rpc_server_route(cluster->port, RPC_CLUSTER_JOIN, RPC_NODE_DAMAGE, &cluster->service);
     } else {
         cluster_node_service_init(server);
         rpc_server_route(cluster->port, RPC_NODE_SHARD_PUT, RPC_NODE_DISK_STATUS, node_channel(server->node));
@@ -201,6 +202,7 @@ static enum errc step_disks(struct server *server, struct error *e)
 {
     const struct server_options *options = &server->options;
     const struct cluster_id cluster = server->cluster->identity.cluster;
+    server->cluster->damage = damage_report_create(server->env, server->completions);
     enum errc rc = data_dirs_open(server->env, options->dirs, options->dir_count, &server->dirs, e);
     if (rc != ERRC_OK) {
         return rc;
@@ -353,6 +355,7 @@ void cluster_free(struct server *server)
     loop_end(cluster->in_loop);
     loop_end(cluster->out_loop);
     rpc_server_destroy(cluster->port);
+    damage_report_destroy(cluster->damage);
     tls_context_destroy(cluster->tls);
     certificate_key_free(cluster->key_pem);
     certificate_key_free(cluster->ca_key_pem);

@@ -4,6 +4,8 @@
  * What its disks and its scrub tell goes to whoever is in this process: voter, map and background work may be missing.
  */
 #include "common/io/log.h"
+#include "server/cluster.h"
+#include "server/damage_report.h"
 #include "server/server.h"
 #include "server/server_background.h"
 #include "server/server_disks.h"
@@ -93,8 +95,7 @@ static void on_disk_state(void *data, struct disk_id disk, enum disk_state state
     }
 }
 
-/* Without background work (a storage node alone) readers find the same damage and have the shard rebuilt: scrub's word does
- * not reach the voter. */
+/* A storage node has no background work: the voter that leads is told. */
 static void on_corrupt(void *data, struct disk_id disk, struct extent_id extent, uint8_t index)
 {
     struct server *server = data;
@@ -106,6 +107,8 @@ static void on_corrupt(void *data, struct disk_id disk, struct extent_id extent,
     struct server_background *background = atomic_load(&server->background);
     if (background != NULL) {
         background_shard_corrupt(background, disk, extent, index);
+    } else if (server->cluster != NULL && server->cluster->damage != NULL && !extent_id_is_zero(extent)) {
+        damage_report_add(server->cluster->damage, disk, extent, index);
     }
 }
 

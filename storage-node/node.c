@@ -587,6 +587,35 @@ enum errc node_scrub_start(struct node *node, struct disk_id id, uint64_t bytes_
     return is_here ? ERRC_OK : ERRC_NOT_FOUND;
 }
 
+enum errc node_scrub_again(struct node *node, struct disk_id id)
+{
+    struct node_disk *disk = node_disk_find(node, id);
+    if (disk == NULL) {
+        return ERRC_NOT_FOUND;
+    }
+    atomic_fetch_add(&disk->pending, 1); /* as above */
+    bool is_here = !atomic_load(&disk->closing);
+    if (is_here) {
+        scrub_again(disk);
+    }
+    atomic_fetch_sub(&disk->pending, 1);
+    return is_here ? ERRC_OK : ERRC_NOT_FOUND;
+}
+
+enum errc node_scrub_view(struct node *node, struct disk_id id, struct node_scrub_view *ret_view)
+{
+    const struct node_disk *disk = node_disk_find(node, id);
+    if (disk == NULL) {
+        return ERRC_NOT_FOUND;
+    }
+    *ret_view = (struct node_scrub_view){
+        .pass_wall_ms = atomic_load(&disk->scrub_pass_wall_ms), .shards = atomic_load(&disk->scrub_shards),
+        .bytes = atomic_load(&disk->scrub_bytes), .shards_there = atomic_load(&disk->shard_count),
+        .damaged = atomic_load(&disk->damage_count),
+    };
+    return ERRC_OK;
+}
+
 enum errc node_open(const struct node_config *config, struct node **ret_node, struct error *e)
 {
     if (config->disk_count > NODE_DISKS_MAX) {

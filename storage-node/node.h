@@ -81,6 +81,15 @@ enum disk_state node_disk_state(struct node *node, struct disk_id disk);
 /* Starts (or goes on with) scrubbing: every shard is read and checked, again and again, at about
  * `bytes_per_second`; 0 stops. A disk that is not open yet begins when it is. NOT_FOUND if the disk is not here. */
 MUST_CHECK enum errc node_scrub_start(struct node *node, struct disk_id disk, uint64_t bytes_per_second);
+/* The pass under way begins anew: what was damaged since it passed there is found in this one. NOT_FOUND: no such disk. */
+MUST_CHECK enum errc node_scrub_again(struct node *node, struct disk_id disk);
+struct node_scrub_view {
+    uint64_t pass_wall_ms;         /* when the last complete pass ended; 0: there was none */
+    uint64_t shards, bytes;        /* looked at in the pass under way, since its beginning or the process's start */
+    uint64_t shards_there;         /* on the disk */
+    uint64_t damaged;              /* shards found damaged since the process's start, by scrub or a read */
+};
+MUST_CHECK enum errc node_scrub_view(struct node *node, struct disk_id disk, struct node_scrub_view *ret_view);
 
 /* Ends what is under way, closes all disks and frees the node; then calls done(data) on home. No call may be
  * started after this. A disk that hangs delays it until its call returns: on_disk_state tells FENCED then. */

@@ -171,6 +171,7 @@ struct node_disk {
     atomic_uint_fast64_t shard_count;
     atomic_uint_fast64_t fsync_count;
     atomic_uint_fast64_t scrub_pass_wall_ms;
+    atomic_uint_fast64_t scrub_shards, scrub_bytes; /* looked at in the pass under way, since its beginning or the disk's start */
     atomic_uint_fast64_t damage_count;
 
     uint64_t device, inode;            /* of the superblock at the start; constant */
@@ -259,6 +260,7 @@ void compact_tick(struct node_disk *disk);
 
 /* node_scrub.c: care executor */
 void scrub_set(struct node_disk *disk, uint64_t bytes_per_second);
+void scrub_again(struct node_disk *disk);
 void scrub_opened(struct node_disk *disk);                  /* it has come into service. Any thread */
 
 #endif

@@ -94,6 +94,13 @@ static uint64_t scrub_shard(struct node_disk *disk, const struct shard_name *nam
     return rc == ERRC_NOT_FOUND ? 0 : (uint64_t)entry.shard_bytes + entry.meta_bytes + RECORD_HEADER_BYTES;
 }
 
+static void pass_begin(struct node_disk *disk)
+{
+    disk->care.scrub.next = (struct shard_name){ .index = 0 };
+    atomic_store(&disk->scrub_shards, 0);
+    atomic_store(&disk->scrub_bytes, 0);
+}
+
 static uint64_t scrub_step(struct node_disk *disk)
 {
     struct care_state *care = &disk->care;
@@ -102,6 +109,8 @@ static uint64_t scrub_step(struct node_disk *disk)
     enum errc rc = ERRC_OK;
     if (scrub_next(disk, &name, &rc, &e)) {
         uint64_t bytes = scrub_shard(disk, &name);
+        atomic_fetch_add(&disk->scrub_shards, 1);
+        atomic_fetch_add(&disk->scrub_bytes, bytes);
         care->scrub.next = name_after(name);
         care->scrub_unsaved_bytes += bytes;
         if (care->scrub_unsaved_bytes >= SAVE_EVERY_BYTES) {
@@ -112,7 +121,7 @@ static uint64_t scrub_step(struct node_disk *disk)
     if (disk_fault(disk, rc, &e, FAULT_INDEX) != ERRC_OK) {
         return PASS_PAUSE_MS;
     }
-    care->scrub.next = (struct shard_name){ .index = 0 };
+    pass_begin(disk);
     care->scrub.pass_wall_ms = env_wall_ms(disk->env);
     atomic_store(&disk->scrub_pass_wall_ms, care->scrub.pass_wall_ms);
     scrub_save(disk);
@@ -174,4 +183,15 @@ void scrub_set(struct node_disk *disk, uint64_t bytes_per_second)
     uint64_t *value = mem_alloc(sizeof(*value));
     *value = bytes_per_second;
     disk_post(disk, disk->care_executor, scrub_set_run, value);
+}
+
+static void scrub_again_run(struct node_disk *disk, void *data)
+{
+    (void)data;
+    pass_begin(disk);
+}
+
+void scrub_again(struct node_disk *disk)
+{
+    disk_post(disk, disk->care_executor, scrub_again_run, NULL);
 }

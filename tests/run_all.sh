@@ -55,6 +55,7 @@ suite cluster tests/server/cluster.py
 suite voters tests/server/voters.py
 suite upkeep tests/server/upkeep.py
 suite disks tests/server/disks.py
+suite scrub tests/server/scrub.py
 suite backup tests/server/backup.py
 suite convert tests/server/convert.py
 suite verbs tests/server/verbs.py

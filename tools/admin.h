@@ -14,6 +14,7 @@ int admin_token_run(int argc, char **argv);
 int admin_node_run(int argc, char **argv);
 int admin_repair_run(int argc, char **argv);
 int admin_rebalance_run(int argc, char **argv);
+int admin_scrub_run(int argc, char **argv);
 int admin_durability_run(int argc, char **argv);
 int admin_fsck_run(int argc, char **argv);
 int admin_trace_run(int argc, char **argv);

@@ -112,6 +112,34 @@ enum errc cluster_renew_decode(struct slice bytes, struct cluster_renew *ret)
     return dec_done(&dec) ? ERRC_OK : ERRC_CORRUPT;
 }
 
+void node_damage_encode(struct enc *enc, const struct node_damage *in)
+{
+    ASSERT(in->count <= NODE_DAMAGE_MAX);
+    enc_uint(enc, in->count);
+    for (uint32_t i = 0; i < in->count; i++) {
+        enc_raw(enc, in->shards[i].disk.bytes, ID_BYTES);
+        enc_raw(enc, in->shards[i].extent.bytes, ID_BYTES);
+        enc_u8(enc, in->shards[i].index);
+    }
+}
+
+enum errc node_damage_decode(struct slice bytes, struct node_damage *ret)
+{
+    struct dec dec = dec_of(bytes);
+    uint64_t count = dec_uint(&dec);
+    dec.failed = dec.failed || count > NODE_DAMAGE_MAX;
+    ret->count = dec.failed ? 0 : (uint32_t)count;
+    for (uint32_t i = 0; i < ret->count && !dec.failed; i++) {
+        struct slice ids = dec_raw(&dec, 2 * ID_BYTES);
+        ret->shards[i].index = dec_u8(&dec);
+        if (!dec.failed) {
+            memcpy(ret->shards[i].disk.bytes, ids.data, ID_BYTES);
+            memcpy(ret->shards[i].extent.bytes, ids.data + ID_BYTES, ID_BYTES);
+        }
+    }
+    return dec_done(&dec) ? ERRC_OK : ERRC_CORRUPT;
+}
+
 void node_heartbeat_encode(struct enc *enc, const struct node_heartbeat *in)
 {
     enc_bytes(enc, in->address);

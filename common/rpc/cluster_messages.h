@@ -74,6 +74,17 @@ struct node_heartbeat_reply {
     struct disk_id away[CLUSTER_AWAY_MAX];
 };
 
+/* [NODE_DAMAGE] shards whose stored bytes do not match their checksums. UNAVAILABLE: not the leader. */
+#define NODE_DAMAGE_MAX 64
+struct node_damage {
+    uint32_t count;
+    struct node_damaged {
+        struct disk_id disk;
+        struct extent_id extent;
+        uint8_t index;
+    } shards[NODE_DAMAGE_MAX];
+};
+
 /* [ADMIN_REQUEST] a request that the caller has authenticated, as it came: `query` without '?', `body` JSON or empty.
  * UNAVAILABLE: not the leader, nothing was done. */
 struct admin_request {
@@ -88,7 +99,7 @@ struct admin_reply {
  * MUST_CHECK enum errc M_decode(struct slice, struct M *): CORRUPT unless the input is exactly one M. */
 #define CLUSTER_MESSAGES(X) \
     X(cluster_join) X(cluster_join_reply) X(cluster_renew) X(node_heartbeat) X(node_heartbeat_reply) \
-    X(admin_request) X(admin_reply)
+    X(admin_request) X(admin_reply) X(node_damage)
 #define X(message)                                                    \
     void message##_encode(struct enc *enc, const struct message *in); \
     MUST_CHECK enum errc message##_decode(struct slice bytes, struct message *ret);

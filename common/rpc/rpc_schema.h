@@ -22,6 +22,7 @@
 #define ROLES_MEMBER (ROLE_BIT(ROLE_STORAGE_NODE) | ROLE_BIT(ROLE_GATEWAY) | ROLE_BIT(ROLE_METADATA))
 #define ROLES_KNOWN (ROLES_MEMBER | ROLE_BIT(ROLE_ADMIN))
 #define ROLES_BEAT (ROLE_BIT(ROLE_STORAGE_NODE) | ROLE_BIT(ROLE_GATEWAY))
+#define ROLES_NODE ROLE_BIT(ROLE_STORAGE_NODE)
 #define ROLES_STRANGER ROLE_BIT(ROLE_NONE)
 
 /*      name                number  roles           retry lane    what */
@@ -47,6 +48,7 @@
     X(CLUSTER_JOIN,         0x0301, ROLES_STRANGER, SAME, SMALL) /* a token and a request for a certificate */          \
     X(CLUSTER_RENEW,        0x0302, ROLES_KNOWN,    SAME, SMALL) /* a new certificate for the caller */                 \
     X(NODE_HEARTBEAT,       0x0303, ROLES_BEAT,     SAME, SMALL) /* leader memory; reply: revision of the map */        \
+    X(NODE_DAMAGE,          0x0305, ROLES_NODE,     SAME, SMALL) /* shards that a node found damaged; the leader takes it */ \
     X(ADMIN_REQUEST,        0x0304, ROLES_VOTER,    ONCE, SMALL) /* a verb for the leader, or from it for a node */
 
 enum rpc_method {

@@ -101,6 +101,23 @@ static void admin_requests(void **state)
     CHECK_CUTS(admin_reply, enc, &reply);
 }
 
+static void damage(void **state)
+{
+    (void)state;
+    struct enc enc = ENC_INIT;
+    struct node_damage out;
+    struct node_damage in = { .count = 2, .shards = { { { { 1 } }, { { 2 } }, 3 }, { { { 4 } }, { { 5 } }, 255 } } };
+    node_damage_encode(&enc, &in);
+    assert_int_equal(node_damage_decode(enc_slice(&enc), &out), ERRC_OK);
+    assert_int_equal(out.count, 2);
+    assert_true(disk_id_equal(out.shards[1].disk, in.shards[1].disk) && extent_id_equal(out.shards[1].extent, in.shards[1].extent));
+    assert_int_equal(out.shards[1].index, 255);
+    CHECK_CUTS(node_damage, enc, &out);
+    enc_uint(&enc, NODE_DAMAGE_MAX + 1);
+    assert_int_equal(node_damage_decode(enc_slice(&enc), &out), ERRC_CORRUPT);
+    enc_free(&enc);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -108,6 +125,7 @@ int main(void)
         cmocka_unit_test(replies),
         cmocka_unit_test(heartbeats),
         cmocka_unit_test(admin_requests),
+        cmocka_unit_test(damage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
