@@ -113,12 +113,19 @@ struct cluster_watch_view cluster_watch_see(struct server *server, const struct 
     return view;
 }
 
+/* A voter that begins to lead counts nobody as silent for a while: that is no news of a node. */
+static bool heard_now(struct server *server, struct node_id node)
+{
+    char version[IDENTITY_TEXT_BYTES];
+    return cluster_heard_age(server, node, version) < CLUSTER_SILENT_NS;
+}
+
 static unsigned disk_watch(struct server *server, const struct meta_cluster_reply *map, const struct meta_disk *disk, bool at_once)
 {
     struct cluster_watch_view view = cluster_watch_see(server, map, disk);
     if (!view.away) {
         away_forget(server->cluster, disk->id);
-        return disk->state == META_DISK_OUT ? state_change(server, disk, META_DISK_IN, "disk_back") : 0;
+        return disk->state == META_DISK_OUT && heard_now(server, disk->node) ? state_change(server, disk, META_DISK_IN, "disk_back") : 0;
     }
     if ((disk->state != META_DISK_IN && disk->state != META_DISK_DRAINING) || view.maintenance || (!at_once && view.left_s > 0)) {
         return 0;
