@@ -307,8 +307,8 @@ static void queue_refuse(struct voter *voter)
     voter->queue_bytes = 0;
 }
 
-/* A leader no more: what came of its entries it does not learn here. */
-static void lead_lost(struct voter *voter)
+/* What came of its entries a leader that was does not learn here. */
+static void entries_abandon(struct voter *voter)
 {
     static const char text[] = "this voter leads no more; the command may have been done";
     for (uint64_t index = voter->applied_index + 1; index < voter->window.next; index++) {
@@ -319,6 +319,11 @@ static void lead_lost(struct voter *voter)
             voter_calls_fail(calls, ERRC_TIMEOUT, text);
         }
     }
+}
+
+static void lead_lost(struct voter *voter)
+{
+    entries_abandon(voter);
     queue_refuse(voter);
     voter->yields = voter->closing; /* handed over: it may be named again */
 }
@@ -441,6 +446,9 @@ void voter_hand_over_look(struct voter *voter)
     void (*done)(void *data) = voter->yield_done;
     if (done != NULL && (!voter->leading || voter->dead || env_now_ns(voter->env) >= voter->yield_by_ns)) {
         voter->yield_done = NULL;
+        if (voter->leading) { /* nobody took the lead; from here on it does nothing for its entries, and nobody may wait for them */
+            entries_abandon(voter);
+        }
         done(voter->yield_data);
     }
 }
