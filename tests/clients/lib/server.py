@@ -25,19 +25,23 @@ def binary():
     return os.environ.get("CAIRN_BINARY", os.path.join(ROOT, "build", "release", "cairn"))
 
 
+PORTS_GIVEN = set()
+
+
 def free_ports(count):
-    """Ports that nobody listens on; below those that outgoing connections get, which could take one in between."""
-    socks = []
-    while len(socks) < count:
-        sock = socket.socket()
-        try:
-            sock.bind(("127.0.0.1", random.SystemRandom().randrange(10240, 32768)))
-            socks.append(sock)
-        except OSError:
-            sock.close()
-    ports = [sock.getsockname()[1] for sock in socks]
-    for sock in socks:
-        sock.close()
+    """Ports that nobody listens on and that this process has not given out before (what will listen there may not have begun);
+    apart from those of deploy/local-cluster, and below those that outgoing connections get, which could take one in between."""
+    ports = []
+    while len(ports) < count:
+        port = random.SystemRandom().randrange(24576, 32768)
+        with socket.socket() as sock:
+            try:
+                if port not in PORTS_GIVEN:
+                    sock.bind(("127.0.0.1", port))
+                    PORTS_GIVEN.add(port)
+                    ports.append(port)
+            except OSError:
+                pass
     return ports
 
 
