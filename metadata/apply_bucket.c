@@ -218,3 +218,22 @@ enum errc apply_bucket_versioning(struct apply *a, const struct meta_bucket_vers
     bucket_put(a, &bucket);
     return ERRC_OK;
 }
+
+enum errc apply_bucket_class(struct apply *a, const struct meta_bucket_class *cmd)
+{
+    if (cmd->class_k == 0) {
+        apply_outcome(a, META_INVALID);
+        return ERRC_OK;
+    }
+    enum errc rc = bucket_by_name(a, cmd->name);
+    if (rc != ERRC_OK || !apply_ok(a)) {
+        return rc;
+    }
+    struct meta_bucket bucket = a->bucket->bucket;
+    bucket.class_k = cmd->class_k;
+    bucket.class_m = cmd->class_m;
+    bucket.revision++;
+    a->result.value = bucket.id;
+    bucket_put(a, &bucket);
+    return ERRC_OK;
+}

@@ -161,6 +161,8 @@ static enum errc dispatch_objects(struct apply *a, const struct meta_command *cm
         return apply_bucket_delete(a, &cmd->bucket_delete);
     case META_CMD_BUCKET_VERSIONING:
         return apply_bucket_versioning(a, &cmd->bucket_versioning);
+    case META_CMD_BUCKET_CLASS:
+        return apply_bucket_class(a, &cmd->bucket_class);
     case META_CMD_OBJECT_PUT:
         return apply_object_put(a, &cmd->object_put);
     case META_CMD_OBJECT_ADOPT:

@@ -125,6 +125,7 @@ static inline bool apply_ok(const struct apply *a)
 /* ---- apply_bucket.c ---- */
 MUST_CHECK enum errc apply_bucket_create(struct apply *a, const struct meta_bucket_create *cmd);
 MUST_CHECK enum errc apply_bucket_delete(struct apply *a, const struct meta_bucket_delete *cmd);
+MUST_CHECK enum errc apply_bucket_class(struct apply *a, const struct meta_bucket_class *cmd);
 MUST_CHECK enum errc apply_bucket_versioning(struct apply *a, const struct meta_bucket_versioning *cmd);
 /* Sets a->bucket, or the outcome NO_BUCKET. */
 MUST_CHECK enum errc apply_bucket_load(struct apply *a, uint64_t id);

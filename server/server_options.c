@@ -2,6 +2,7 @@
 
 #include "common/base/assert.h"
 #include "common/base/extent.h"
+#include "common/base/storage_class.h"
 #include "common/base/mem.h"
 #include "common/rpc/cluster_messages.h"
 #include "common/rpc/metadata_messages.h"
@@ -224,25 +225,9 @@ static enum errc apply_admin_listen(struct server_options *options, const char *
 
 static enum errc apply_erasure(struct server_options *options, const char *value, struct error *e)
 {
-    char *end = NULL;
-    unsigned long k = strtoul(value, &end, 10);
-    unsigned long m = 0;
-    bool ok = end != value && *end == '+' && end[1] >= '0' && end[1] <= '9';
-    if (ok) {
-        m = strtoul(end + 1, &end, 10);
-        ok = *end == '\0';
-    }
-    if (!ok || k < 1 || k > CODE_K_MAX || m > CODE_M_MAX) {
-        return error_set(e, ERRC_INVALID, "'%s' is not K+M with K from 1 to %d and M from 0 to %d", value, CODE_K_MAX,
-                         CODE_M_MAX);
-    }
-    if (m == 0 && k > 1) {
-        return error_set(e, ERRC_INVALID, "'%s' has no redundancy: only 1+0, on one directory, may go without", value);
-    }
-    options->has_erasure = true;
-    options->erasure_k = (uint8_t)k;
-    options->erasure_m = (uint8_t)m;
-    return ERRC_OK;
+    enum errc rc = storage_class_code_parse(value, &options->erasure_k, &options->erasure_m, e);
+    options->has_erasure = rc == ERRC_OK;
+    return rc;
 }
 
 static enum errc apply_region(struct server_options *options, const char *value, struct error *e)

@@ -390,6 +390,10 @@ static enum errc class_groups(struct plan *plan, struct layout_class class, stru
         return rc;
     }
     unsigned wanted = groups_wanted(takers(plan->disks, plan->disk_count), plan->width, taken);
+    if (taken == 0 && *count == room) {
+        return error_set(e, ERRC_LIMIT, "more than %u placement groups", room);
+    }
+    wanted = wanted - taken < room - *count ? wanted : taken + room - *count; /* fewer do: other classes have theirs */
     plan->mean_bytes = mean_bytes(plan);
     memcpy(have_before, plan->have, sizeof(have_before));
     plan_shares(plan, wanted);
@@ -398,9 +402,6 @@ static enum errc class_groups(struct plan *plan, struct layout_class class, stru
     }
     for (unsigned i = taken; i < wanted; i++) {
         struct plan_group *group = &plan->groups[plan->group_count];
-        if (*count == room) {
-            return error_set(e, ERRC_LIMIT, "more than %u placement groups", room);
-        }
         groups[*count] = (struct layout_group){ .class_k = class.k, .class_m = class.m, .taken = true, .changed = true };
         *group = (struct plan_group){ .group = &groups[*count], .is_new = true };
         if (!fill(plan, group)) {

@@ -79,7 +79,7 @@ struct layout_score {
 /*
  * Changes `groups` (*count of them, room for `room`) to the plan.
  *
- * Errors  LIMIT  more than LAYOUT_DISKS_MAX disks, more domains than SPREAD_DOMAINS_MAX, no room for a group
+ * Errors  LIMIT  more than LAYOUT_DISKS_MAX disks, more domains than SPREAD_DOMAINS_MAX, no room for a class's first group
  *         INVALID a group names a disk that is not there, or no bits of primaries for its class
  * Cost    about disks x groups x width; a second for hundreds of disks
  */

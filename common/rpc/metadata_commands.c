@@ -327,6 +327,11 @@ static void small_command_encode(struct enc *enc, const struct meta_command *in)
         enc_bytes(enc, in->bucket_versioning.name);
         enc_u8(enc, in->bucket_versioning.versioning);
         break;
+    case META_CMD_BUCKET_CLASS:
+        enc_bytes(enc, in->bucket_class.name);
+        enc_u8(enc, in->bucket_class.class_k);
+        enc_u8(enc, in->bucket_class.class_m);
+        break;
     case META_CMD_SESSION_OPEN:
         enc_raw(enc, in->session_open.node.bytes, ID_BYTES);
         enc_uint(enc, in->session_open.opened_ms);
@@ -382,6 +387,11 @@ static void small_command_decode(struct dec *dec, struct meta_command *ret)
     case META_CMD_BUCKET_VERSIONING:
         ret->bucket_versioning.name = meta_bytes(dec, BUCKET_NAME_BYTES_MAX);
         ret->bucket_versioning.versioning = meta_u8(dec, META_VERSIONING_SUSPENDED);
+        break;
+    case META_CMD_BUCKET_CLASS:
+        ret->bucket_class.name = meta_bytes(dec, BUCKET_NAME_BYTES_MAX);
+        ret->bucket_class.class_k = meta_u8(dec, CODE_K_MAX);
+        ret->bucket_class.class_m = meta_u8(dec, CODE_M_MAX);
         break;
     case META_CMD_SESSION_OPEN:
         dec_copy(dec, ret->session_open.node.bytes, ID_BYTES);
@@ -449,6 +459,7 @@ static enum command_family family_of(uint16_t type)
     case META_CMD_TOKEN_PUT:
     case META_CMD_TOKEN_USE:
     case META_CMD_SESSION_SETTLE:
+    case META_CMD_BUCKET_CLASS:
         return FAMILY_SMALL;
     default:
         return type >= META_CMD_BUCKET_CREATE && type <= META_CMD_SETTING_PUT ? FAMILY_SMALL : FAMILY_NONE;

@@ -151,6 +151,7 @@ enum meta_command_type {
     META_CMD_TOKEN_USE,
     META_CMD_OBJECT_ADOPT,         /* object_put, of extents that a forgotten session wrote (voter_rebuild.h); not over what is newer */
     META_CMD_SESSION_SETTLE,       /* session_close, of a forgotten session: what it left and nobody refers to may be freed */
+    META_CMD_BUCKET_CLASS,
 };
 #define META_COMMAND_VERSION 1     /* first byte of an encoded command */
 #define META_COMMAND_NAMED 2       /* likewise: one whose request has a name */
@@ -158,6 +159,7 @@ enum meta_command_type {
 struct meta_bucket_create { struct meta_bucket bucket; }; /* id, counters, revision ignored */
 struct meta_bucket_delete { struct slice name; };
 struct meta_bucket_versioning { struct slice name; uint8_t versioning; };
+struct meta_bucket_class { struct slice name; uint8_t class_k, class_m; }; /* code of what is written from now on */
 
 struct meta_object_put {
     uint64_t bucket_id;
@@ -347,6 +349,7 @@ struct meta_command {
         struct meta_bucket_create bucket_create;
         struct meta_bucket_delete bucket_delete;
         struct meta_bucket_versioning bucket_versioning;
+        struct meta_bucket_class bucket_class;
         struct meta_object_put object_put;
         struct meta_object_delete object_delete;
         struct meta_upload_create upload_create;

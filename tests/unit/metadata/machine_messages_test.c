@@ -123,6 +123,8 @@ static void cluster_commands(void)
     command_check(&cmd);
     cmd = (struct meta_command){ .type = META_CMD_BUCKET_VERSIONING, .bucket_versioning = { text("b"), 2 } };
     command_check(&cmd);
+    cmd = (struct meta_command){ .type = META_CMD_BUCKET_CLASS, .bucket_class = { text("b"), 16, 6 } };
+    command_check(&cmd);
     cmd = (struct meta_command){ .type = META_CMD_SESSION_OPEN, .session_open = { { { 1 } }, 5 } };
     command_check(&cmd);
     cmd = (struct meta_command){ .type = META_CMD_SESSION_RESERVE, .session_reserve = { 5 } };

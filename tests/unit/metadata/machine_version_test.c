@@ -311,6 +311,18 @@ static void bucket_life(void **state)
     cmd.type = META_CMD_BUCKET_VERSIONING;
     cmd.bucket_versioning = (struct meta_bucket_versioning){ slice_str("bucket"), META_VERSIONING_UNSET };
     assert_int_equal(fixture_apply(&f, &cmd).outcome, META_INVALID);
+    cmd = (struct meta_command){ .type = META_CMD_BUCKET_CLASS, .bucket_class = { slice_str("bucket"), 0, 2 } };
+    assert_int_equal(fixture_apply(&f, &cmd).outcome, META_INVALID);
+    cmd.bucket_class = (struct meta_bucket_class){ slice_str("nowhere"), 8, 4 };
+    assert_int_equal(fixture_apply(&f, &cmd).outcome, META_NO_BUCKET);
+    cmd.bucket_class = (struct meta_bucket_class){ slice_str("bucket"), 8, 4 };
+    assert_int_equal(fixture_apply(&f, &cmd).outcome, META_OK);
+    fixture_reopen(&f);
+    struct meta_buckets_reply buckets;
+    const struct meta_query query = { .type = META_QRY_BUCKET, .bucket = slice_str("bucket") };
+    assert_int_equal(meta_buckets_reply_decode(fixture_query(&f, &query), &f.arena, &buckets), ERRC_OK);
+    assert_int_equal(buckets.count, 1);
+    assert_true(buckets.buckets[0].class_k == 8 && buckets.buckets[0].class_m == 4 && buckets.buckets[0].revision == 2);
     fixture_close(&f);
 }
 
