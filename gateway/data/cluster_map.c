@@ -500,6 +500,18 @@ static bool group_takes(const struct map_group *group, uint8_t m, uint8_t width,
     return wide > 0 || group->disk_count == width;
 }
 
+bool cluster_map_has_class(struct cluster_map *map, uint8_t k, uint8_t m)
+{
+    uint8_t width = (uint8_t)(k + m);
+    bool has = false;
+    data_lock_take(&map->lock);
+    for (unsigned i = 0; i < map->group_count; i++) {
+        has = has || group_takes(&map->groups[i], m, width, 1);
+    }
+    data_lock_give(&map->lock);
+    return has;
+}
+
 static enum errc group_choose(struct cluster_map *map, struct extent_id id, uint8_t k, uint8_t m, uint8_t width,
                               const struct placing *placing, unsigned *ret_group, uint64_t *ret_usable)
 {

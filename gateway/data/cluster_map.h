@@ -78,6 +78,8 @@ void cluster_map_refresh(struct cluster_map *map, void (*done)(void *data, enum 
 /* For composition and tests: takes the answer as it is, without a query. */
 void cluster_map_install(struct cluster_map *map, const struct meta_cluster_reply *reply);
 uint64_t cluster_map_revision(struct cluster_map *map);
+/* Has the map, as this process knows it, a group that takes extents of class k+m? */
+bool cluster_map_has_class(struct cluster_map *map, uint8_t k, uint8_t m);
 unsigned cluster_map_group_count(struct cluster_map *map);
 
 /* The node's word (DISK_ONLINE ... DISK_ABSENT); total_bytes 0: sizes are not told. Only a change to ONLINE lets a

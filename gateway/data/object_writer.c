@@ -189,6 +189,11 @@ static void check_run(struct task *task)
 }
 
 /* Small objects have a code of their own with the same tolerance: whole copies, one sync and one disk for a read. */
+uint8_t object_writer_k(const struct data_store *store, uint64_t bytes, uint8_t class_k, uint8_t class_m)
+{
+    return bytes <= store->config.copies_bytes_max && class_m > 0 ? 1 : class_k;
+}
+
 static void extent_begin(struct object_writer *writer)
 {
     uint32_t index = writer->begun;
@@ -196,16 +201,13 @@ static void extent_begin(struct object_writer *writer)
         .executor = writer->params.executor,
         .window = &writer->window,
         .bytes = extent_bytes_at(writer, index),
-        .k = writer->params.class_k,
+        .k = object_writer_k(writer->store, extent_bytes_at(writer, index), writer->params.class_k, writer->params.class_m),
         .m = writer->params.class_m,
         .width = (uint8_t)(writer->params.class_k + writer->params.class_m),
         .owner = writer->params.owner,
         .on_change = extent_changed,
         .data = writer,
     };
-    if (params.bytes <= writer->store->config.copies_bytes_max && params.m > 0) {
-        params.k = 1;
-    }
     params.owner.session = session_number(writer->store->session);
     params.owner.object_offset += (uint64_t)index * EXTENT_BYTES_MAX;
     writer->writers[index] = extent_writer_new(writer->store, &params);

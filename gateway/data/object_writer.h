@@ -20,7 +20,7 @@ struct object_writer;
 struct object_writer_params {
     struct executor *executor;
     uint64_t length;                  /* exactly so many bytes will be pushed */
-    uint8_t class_k, class_m;         /* of the bucket */
+    uint8_t class_k, class_m;         /* of the bucket, or of the object's storage class */
     bool never_inline;                /* parts of uploads: an object then never mixes inline bytes with extents */
     struct extent_owner owner;        /* session and object_offset are filled in; key is copied */
     void (*on_ready)(void *data);     /* after a short push: push again. Also when the stream failed */
@@ -40,6 +40,8 @@ struct object_writer_result {         /* memory of the writer: valid until keep 
     const struct extent_ref *refs;
 };
 
+/* The k of an extent of so many bytes of class k+m: small ones are whole copies. */
+uint8_t object_writer_k(const struct data_store *store, uint64_t bytes, uint8_t class_k, uint8_t class_m);
 struct object_writer *object_writer_open(struct data_store *store, const struct object_writer_params *params);
 /* Takes a prefix of `bytes` (copied) and returns its length. Less than bytes.len: wait for on_ready. A failed
  * stream takes everything and drops it. More than params.length in all is an assert: the handler counts. */

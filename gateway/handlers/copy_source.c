@@ -2,6 +2,7 @@
 
 #include "common/base/assert.h"
 #include "gateway/handlers/object_record.h"
+#include "gateway/handlers/write_class.h"
 
 #define SOURCE_RESTARTS_MAX 3 /* after that a 503: the client's retry starts over */
 
@@ -267,15 +268,44 @@ static void hash_failed(struct request *r, struct copy_source *source, enum errc
     request_fail_errc(r, code, &story);
 }
 
+/* False: the writer has not taken all of the piece in hand. */
+static bool held_push(struct copy_source *source)
+{
+    if (source->held_buffer != NULL) {
+        source->held = slice_skip(source->held, object_writer_push(source->upload->writer, source->held));
+        if (source->held.len > 0) {
+            return false;
+        }
+        buffer_unref(source->held_buffer);
+        source->held_buffer = NULL;
+    }
+    return true;
+}
+
+static void piece_take(struct copy_source *source, struct slice bytes, struct buffer *buffer)
+{
+    hash_update(source, bytes);
+    if (source->upload != NULL) {
+        source->held = bytes;
+        source->held_buffer = buffer;
+    } else {
+        buffer_unref(buffer);
+    }
+}
+
 static void hash_pump(void *data)
 {
     struct request *r = data;
     struct copy_source *source = r->state;
-    for (;;) {
+    while (held_push(source)) { /* else the writer's ready comes back here */
         struct slice bytes;
         struct buffer *buffer;
         if (request_gone(r)) { /* nobody waits for what may be gigabytes of reading */
             request_fail_with(r, S3_ERROR_SERVICE_UNAVAILABLE, NULL);
+            return;
+        }
+        if (source->upload != NULL && object_writer_status(source->upload->writer) != ERRC_OK) { /* it takes all and drops it */
+            request_fail_errc(r, object_writer_status(source->upload->writer), NULL);
             return;
         }
         enum errc code = object_reader_next(source->reader, &bytes, &buffer);
@@ -290,9 +320,29 @@ static void hash_pump(void *data)
             hash_final(r, source, source->sum.kind);
             return;
         }
-        hash_update(source, bytes);
-        buffer_unref(buffer);
+        piece_take(source, bytes, buffer);
     }
+}
+
+static void rewrite_ready(struct request *r)
+{
+    hash_pump(r);
+}
+
+bool copy_source_shareable(const struct request *r, const struct copy_source *source)
+{
+    return source->inline_bytes.len > 0 || write_class_fits(r, source->extents, source->extent_count);
+}
+
+void copy_source_rewrite(struct request *r, struct copy_source *source, enum checksum_kind kind, struct object_upload *upload,
+                         const uint8_t *upload_id, uint16_t part_number, request_step *next)
+{
+    ASSERT(source->range.len > 0 && source->inline_bytes.len == 0);
+    r->body.length = source->range.len;
+    object_upload_open(r, upload, upload_id, part_number);
+    upload->ready = rewrite_ready;
+    source->upload = upload;
+    copy_source_hash(r, source, kind, next);
 }
 
 void copy_source_hash(struct request *r, struct copy_source *source, enum checksum_kind kind, request_step *next)
@@ -326,6 +376,11 @@ void copy_source_hash(struct request *r, struct copy_source *source, enum checks
 
 void copy_source_done(struct request *r, struct copy_source *source)
 {
+    if (source->held_buffer != NULL) {
+        buffer_unref(source->held_buffer);
+        source->held_buffer = NULL;
+    }
+    source->upload = NULL;
     if (source->reader != NULL) {
         object_reader_close(source->reader);
         source->reader = NULL;

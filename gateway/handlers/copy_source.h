@@ -5,15 +5,16 @@
  *   copy_source_ask      the record and the references of the range: ASKED -> MORE_ASKED ... -> next
  *   copy_source_hash     MD5 and one checksum over the range, read once: READING ... -> next
  *
- * Bytes are shared, not copied: what comes out is a list of references into the source's extents (or the
- * inline bytes). The session pins the state that was read until copy_source_done(); that the extents still
- * exist is decided at commit.
+ * Bytes are shared where they can be: what comes out is a list of references into the source's extents (or the
+ * inline bytes). Where the copy is to be in another code than the source, the bytes that are read go to a writer too.
+ * The session pins the state that was read until copy_source_done(); that the extents still exist is decided at commit.
  * Thread: the request's loop.  Memory: the request's scratch arena.
  */
 #ifndef GATEWAY_HANDLERS_COPY_SOURCE_H
 #define GATEWAY_HANDLERS_COPY_SOURCE_H
 
 #include "gateway/handlers/handler_request.h"
+#include "gateway/handlers/object_upload.h"
 #include "gateway/data/object_reader.h"
 #include "gateway/s3/s3_range.h"
 
@@ -43,6 +44,9 @@ struct copy_source {
     struct digest md5_digest;
     struct checksum sum;
     uint64_t hashed_bytes;
+    struct object_upload *upload; /* the bytes go there too; NULL: nowhere */
+    struct slice held;            /* of the piece in hand: what the writer has not taken yet */
+    struct buffer *held_buffer;
     unsigned restarts;            /* of the asking, after an overwrite in between */
 };
 
@@ -50,8 +54,16 @@ struct copy_source {
 MUST_CHECK enum s3_error copy_source_read(struct request *r, struct copy_source *source, bool with_range);
 /* Refusals (absent, marker, conditions, range, size) are answered in here; `next` runs otherwise. */
 void copy_source_ask(struct request *r, struct copy_source *source, request_step *next);
-/* r->state must be a struct that begins with the copy_source. Unreadable data are answered in here. */
+/* Can the copy be made of references into the source's extents? (write_class.h; inline bytes always can.) */
+bool copy_source_shareable(const struct request *r, const struct copy_source *source);
+/*
+ * r->state must be a struct that begins with the copy_source. Unreadable data are answered in here.
+ * `upload`, if not NULL, is opened here, for an object or (upload_id not NULL) for a part, and has got all bytes when `next` runs:
+ * what is left is object_upload_finish().
+ */
 void copy_source_hash(struct request *r, struct copy_source *source, enum checksum_kind kind, request_step *next);
+void copy_source_rewrite(struct request *r, struct copy_source *source, enum checksum_kind kind, struct object_upload *upload,
+                         const uint8_t *upload_id, uint16_t part_number, request_step *next);
 void copy_source_done(struct request *r, struct copy_source *source);
 /* x-amz-copy-source-version-id, where the source's bucket has ever had versioning. */
 void copy_source_header(struct request *r, const struct copy_source *source);

@@ -62,6 +62,11 @@ struct request {
     struct meta_bucket bucket;     /* after the bucket check, where the operation wants it */
     struct s3_owner owner;         /* of everything here */
 
+    uint8_t class_k, class_m;      /* code of what is written: write_class_ask() sets it */
+    struct slice class_name;       /* write_class's own, with the two below */
+    bool class_must_exist;
+    request_step *class_next;
+
     struct request_call *calls;    /* newest first */
     unsigned pending;              /* calls and holds: the request lives while any is out */
     bool replied;                  /* the answer is on its way, or the request was cut */

@@ -1,16 +1,18 @@
 /*
  * CopyObject.
  *
- *   ASKED (source) -> (ETag or checksum must be computed: READING) -> COMMITTING -> answered
- *     ^                                                                  |
- *     +---------- the source changed in between (at most 3 times) -------+
+ *   (class named) ASKED
+ *     -> ASKED (source) -> (ETag or checksum must be computed: READING) -> COMMITTING -> answered
+ *          ^               (another code: READING and WRITING)                |
+ *          +---------- the source changed in between (at most 3 times) -------+
  *
- * Extents are shared. The ETag of a single-part source is its MD5 and carries over; any other source is read
- * once, to know it.
+ * Extents are shared where they are in the copy's code. The ETag of a single-part source is its MD5 and carries over; any other
+ * source is read once, to know it.
  */
 #include "gateway/handlers/copy_source.h"
 #include "gateway/handlers/object_record.h"
 #include "gateway/handlers/operations.h"
+#include "gateway/handlers/write_class.h"
 
 #include "common/base/assert.h"
 #include "common/base/hex.h"
@@ -24,6 +26,8 @@ struct copy_state {
     struct meta_conditions conditions;
     enum checksum_kind wanted_kind;
     bool replaces;             /* x-amz-metadata-directive: REPLACE */
+    struct object_upload upload; /* where the copy is in another code than the source */
+    struct meta_command command;
     unsigned tries;
     char etag[S3_ETAG_BYTES];
     struct checksum_value checksum;
@@ -35,6 +39,9 @@ static void copy_committed(struct request *r)
 {
     struct copy_state *state = r->state;
     const struct request_call *call = r->calls;
+    if (state->upload.writer != NULL) {
+        object_upload_settle(&state->upload, call);
+    }
     if (request_call_failed(r, call)) {
         return;
     }
@@ -54,7 +61,8 @@ static void copy_committed(struct request *r)
     request_reply_xml(r, 200);
 }
 
-static void copy_commit(struct request *r)
+/* Made once: what the footer holds of it is what is committed. */
+static void command_make(struct request *r)
 {
     struct copy_state *state = r->state;
     const struct copy_source *source = &state->source;
@@ -63,8 +71,8 @@ static void copy_commit(struct request *r)
         record.headers = object_record_inherit(r, &state->record, &source->reply.body);
         record.user_metadata = source->reply.body.user_metadata;
     }
-    struct meta_command command = { .type = META_CMD_OBJECT_PUT };
-    command.object_put = (struct meta_object_put){
+    state->command = (struct meta_command){ .type = META_CMD_OBJECT_PUT };
+    state->command.object_put = (struct meta_object_put){
         .bucket_id = r->bucket.id,
         .key = r->s3.key,
         .conditions = state->conditions,
@@ -74,7 +82,13 @@ static void copy_commit(struct request *r)
                   .checksum = checksum_to_meta(&state->checksum),
                   .data_kind = META_DATA_NONE },
     };
-    struct meta_body *body = &command.object_put.body;
+}
+
+static void copy_commit(struct request *r)
+{
+    struct copy_state *state = r->state;
+    const struct copy_source *source = &state->source;
+    struct meta_body *body = &state->command.object_put.body;
     if (source->inline_bytes.len > 0) {
         body->data_kind = META_DATA_INLINE;
         body->inline_bytes = source->inline_bytes;
@@ -83,7 +97,16 @@ static void copy_commit(struct request *r)
         body->ref_count = source->extent_count;
         body->refs = source->refs;
     }
-    (void)request_propose(r, &command, copy_committed); /* found again as r->calls */
+    (void)request_propose(r, &state->command, copy_committed); /* found again as r->calls */
+}
+
+static void copy_written(struct request *r)
+{
+    struct copy_state *state = r->state;
+    if (!object_upload_failed(r, &state->upload)) {
+        object_upload_into(&state->upload, &state->command.object_put);
+        (void)request_propose(r, &state->command, copy_committed); /* found again as r->calls */
+    }
 }
 
 static void copy_hashed(struct request *r)
@@ -91,7 +114,12 @@ static void copy_hashed(struct request *r)
     struct copy_state *state = r->state;
     s3_etag_single(state->source.md5, state->etag);
     state->checksum = state->source.checksum;
-    copy_commit(r);
+    command_make(r);
+    if (state->upload.writer != NULL) {
+        object_upload_finish(r, &state->upload, &state->command, copy_written);
+    } else {
+        copy_commit(r);
+    }
 }
 
 static bool etag_is_md5(struct slice etag)
@@ -108,6 +136,11 @@ static void copy_asked(struct request *r)
     checksum_from_meta(&reply->body.checksum, &stored);
     enum checksum_kind kind = state->wanted_kind != CHECKSUM_NONE ? state->wanted_kind : stored.kind;
     kind = kind != CHECKSUM_NONE ? kind : CHECKSUM_CRC64NVME;
+    bool has_data = state->source.range.len > 0;
+    if (has_data && !copy_source_shareable(r, &state->source)) {
+        copy_source_rewrite(r, &state->source, kind, &state->upload, NULL, 0, copy_hashed);
+        return;
+    }
     bool carries = stored.kind == kind && stored.type == CHECKSUM_FULL_OBJECT && etag_is_md5(reply->row.etag);
     if (!carries) {
         copy_source_hash(r, &state->source, kind, copy_hashed);
@@ -116,6 +149,7 @@ static void copy_asked(struct request *r)
     memcpy(state->etag, reply->row.etag.data, reply->row.etag.len);
     state->etag[reply->row.etag.len] = '\0';
     state->checksum = stored;
+    command_make(r);
     copy_commit(r);
 }
 
@@ -170,7 +204,14 @@ static enum s3_error copy_read(struct request *r, struct copy_state *state)
 static void copy_cleanup(struct request *r)
 {
     struct copy_state *state = r->state;
+    object_upload_drop(&state->upload);
     copy_source_done(r, &state->source);
+}
+
+static void copy_classed(struct request *r)
+{
+    struct copy_state *state = r->state;
+    copy_source_ask(r, &state->source, copy_asked);
 }
 
 void object_copy(struct request *r)
@@ -182,5 +223,5 @@ void object_copy(struct request *r)
         request_fail(r);
         return;
     }
-    copy_source_ask(r, &state->source, copy_asked);
+    write_class_ask(r, state->record.storage_class, true, copy_classed);
 }

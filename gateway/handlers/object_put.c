@@ -1,5 +1,5 @@
 /*
- *   (conditions given) ASKED ->  READING -> FINISHING -> COMMITTING -> answered
+ *   (class, conditions given) ASKED ->  READING -> FINISHING -> COMMITTING -> answered
  *          |                        |           |            |
  *          +---- refused -----------+-----------+------------+--> extents discarded, nothing visible
  *
@@ -8,6 +8,7 @@
 #include "gateway/handlers/object_record.h"
 #include "gateway/handlers/object_upload.h"
 #include "gateway/handlers/operations.h"
+#include "gateway/handlers/write_class.h"
 
 #include "common/base/assert.h"
 #include "gateway/s3/s3_multipart.h"
@@ -59,16 +60,7 @@ static void put_written(struct request *r)
     if (object_upload_failed(r, &state->upload)) {
         return;
     }
-    const struct object_writer_result *data = state->upload.result;
-    struct meta_object_put *put = &state->command.object_put;
-    put->session = data->session;
-    put->map_revision = data->map_revision;
-    put->body.data_kind = data->data_kind;
-    put->body.inline_bytes = data->inline_bytes;
-    put->body.ref_count = data->extent_count;
-    put->body.refs = data->refs;
-    put->extent_count = data->extent_count;
-    put->extents = data->extents;
+    object_upload_into(&state->upload, &state->command.object_put);
     (void)request_propose(r, &state->command, put_committed); /* found again as r->calls */
 }
 
@@ -114,6 +106,17 @@ static void put_asked(struct request *r)
     }
 }
 
+static void put_classed(struct request *r)
+{
+    struct put_state *state = r->state;
+    if (!object_conditions_any(&state->conditions)) {
+        put_begin(r);
+        return;
+    }
+    struct meta_query query = { .type = META_QRY_OBJECT, .bucket_id = r->bucket.id, .key = r->s3.key };
+    (void)request_query(r, &query, put_asked); /* found again as r->calls */
+}
+
 static void put_cleanup(struct request *r)
 {
     struct put_state *state = r->state;
@@ -131,10 +134,5 @@ void object_put(struct request *r)
         request_fail(r);
         return;
     }
-    if (!object_conditions_any(&state->conditions)) {
-        put_begin(r);
-        return;
-    }
-    struct meta_query query = { .type = META_QRY_OBJECT, .bucket_id = r->bucket.id, .key = r->s3.key };
-    (void)request_query(r, &query, put_asked); /* found again as r->calls */
+    write_class_ask(r, state->record.storage_class, true, put_classed);
 }

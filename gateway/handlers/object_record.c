@@ -47,20 +47,12 @@ static void record_encode(struct request *r, const struct s3_object_headers *hea
     ret->storage_class = standard ? SLICE_EMPTY : headers->storage_class;
 }
 
-static bool class_is_archive(struct slice name)
-{
-    return slice_equal_str(name, "GLACIER") || slice_equal_str(name, "DEEP_ARCHIVE");
-}
-
 enum s3_error object_record_read(struct request *r, struct object_record *ret_record)
 {
     struct s3_object_headers headers;
     if (s3_headers_unsupported(&r->s3, &r->err) != S3_ERROR_NONE ||
         s3_object_headers_read(&r->s3, &headers, &r->err) != S3_ERROR_NONE) {
         return r->err.code;
-    }
-    if (class_is_archive(headers.storage_class)) {
-        return s3_fail(&r->err, S3_ERROR_NOT_IMPLEMENTED, "Archive storage classes are not offered.");
     }
     record_encode(r, &headers, ret_record);
     return S3_ERROR_NONE;

@@ -27,6 +27,8 @@ static void upload_ready(void *data)
     struct object_upload *upload = data;
     if (upload->rest.len > 0) {
         upload_push_rest(upload);
+    } else if (upload->ready != NULL) {
+        upload->ready(upload->request);
     } else {
         upload_body_writer_ready(upload->request);
     }
@@ -38,8 +40,8 @@ void object_upload_open(struct request *r, struct object_upload *upload, const u
     struct object_writer_params params = {
         .executor = r->executor,
         .length = r->body.length,
-        .class_k = r->bucket.class_k,
-        .class_m = r->bucket.class_m,
+        .class_k = r->class_k,
+        .class_m = r->class_m,
         .owner = { .bucket_id = r->bucket.id,
                    .key = r->s3.key,
                    .part_number = part_number,
@@ -52,6 +54,7 @@ void object_upload_open(struct request *r, struct object_upload *upload, const u
         memcpy(params.owner.upload_id, upload_id, sizeof(params.owner.upload_id));
     }
     upload->request = r;
+    upload->ready = NULL;
     upload->writer = object_writer_open(request_store(r), &params);
 }
 
@@ -73,6 +76,31 @@ void object_upload_write(struct request *r, struct object_upload *upload, struct
     upload->rest = bytes;
     request_hold(r);
     upload_push_rest(upload);
+}
+
+void object_upload_into(const struct object_upload *upload, struct meta_object_put *put)
+{
+    const struct object_writer_result *data = upload->result;
+    put->session = data->session;
+    put->map_revision = data->map_revision;
+    put->body.data_kind = data->data_kind;
+    put->body.inline_bytes = data->inline_bytes;
+    put->body.ref_count = data->extent_count;
+    put->body.refs = data->refs;
+    put->extent_count = data->extent_count;
+    put->extents = data->extents;
+}
+
+void object_upload_into_part(const struct object_upload *upload, struct meta_upload_part *part)
+{
+    const struct object_writer_result *data = upload->result;
+    part->session = data->session;
+    part->map_revision = data->map_revision;
+    part->inline_bytes = data->inline_bytes;
+    part->ref_count = data->extent_count;
+    part->refs = data->refs;
+    part->extent_count = data->extent_count;
+    part->extents = data->extents;
 }
 
 bool object_upload_failed(struct request *r, struct object_upload *upload)

@@ -1,11 +1,18 @@
-/*   CreateMultipartUpload: PROPOSED -> answered. All properties of the object to be are fixed here.     */
+/*   CreateMultipartUpload: (class named) ASKED -> PROPOSED -> answered. All properties of the object to be are fixed here.     */
 #include "gateway/handlers/object_record.h"
 #include "gateway/handlers/operations.h"
 #include "gateway/handlers/upload_target.h"
+#include "gateway/handlers/write_class.h"
+
+struct create_state {
+    struct s3_multipart_rules rules;
+    struct object_record record;
+};
 
 static void create_decided(struct request *r)
 {
-    const struct s3_multipart_rules *rules = r->state;
+    const struct create_state *state = r->state;
+    const struct s3_multipart_rules *rules = &state->rules;
     const struct request_call *call = r->calls;
     if (request_call_failed(r, call)) {
         return;
@@ -24,18 +31,10 @@ static void create_decided(struct request *r)
     request_reply_xml(r, 200);
 }
 
-void upload_create(struct request *r)
+static void create_classed(struct request *r)
 {
-    struct s3_multipart_rules *rules = request_zalloc(r, sizeof(*rules));
-    struct object_record record;
-    struct s3_checksum_request wanted;
-    r->state = rules;
-    if (object_record_read(r, &record) != S3_ERROR_NONE ||
-        s3_checksum_request_read(&r->s3, &wanted, &r->err) != S3_ERROR_NONE ||
-        s3_multipart_rules_make(&wanted, rules, &r->err) != S3_ERROR_NONE) {
-        request_fail(r);
-        return;
-    }
+    const struct create_state *state = r->state;
+    const struct s3_multipart_rules *rules = &state->rules;
     struct env *env = request_config(r)->env;
     bool asked = !rules->kind_is_default && rules->checksum_kind != CHECKSUM_NONE;
     struct checksum_value promised = { .kind = asked ? rules->checksum_kind : CHECKSUM_NONE,
@@ -45,10 +44,24 @@ void upload_create(struct request *r)
         .bucket_id = r->bucket.id,
         .key = r->s3.key,
         .initiated_ms = env_wall_ms(env),
-        .row = object_row(r, &record, SLICE_EMPTY, 0, &promised),
-        .headers = record.headers,
-        .user_metadata = record.user_metadata,
+        .row = object_row(r, &state->record, SLICE_EMPTY, 0, &promised),
+        .headers = state->record.headers,
+        .user_metadata = state->record.user_metadata,
     };
     env_random(env, command.upload_create.nonce, sizeof(command.upload_create.nonce));
     (void)request_propose(r, &command, create_decided); /* found again as r->calls */
+}
+
+void upload_create(struct request *r)
+{
+    struct create_state *state = request_zalloc(r, sizeof(*state));
+    struct s3_checksum_request wanted;
+    r->state = state;
+    if (object_record_read(r, &state->record) != S3_ERROR_NONE ||
+        s3_checksum_request_read(&r->s3, &wanted, &r->err) != S3_ERROR_NONE ||
+        s3_multipart_rules_make(&wanted, &state->rules, &r->err) != S3_ERROR_NONE) {
+        request_fail(r);
+        return;
+    }
+    write_class_ask(r, state->record.storage_class, true, create_classed);
 }

@@ -1,7 +1,7 @@
 /*
  * UploadPart.
  *
- *   ASKED (the upload) -> READING -> FINISHING -> COMMITTING -> answered
+ *   ASKED (the upload, its class) -> READING -> FINISHING -> COMMITTING -> answered
  *
  * The upload is looked up before the body is asked for: a part of nothing is refused without reading it.
  * The part keeps the checksum of the upload's algorithm, or CRC64NVME, besides the one that came with it.
@@ -9,6 +9,7 @@
 #include "gateway/handlers/object_upload.h"
 #include "gateway/handlers/operations.h"
 #include "gateway/handlers/upload_target.h"
+#include "gateway/handlers/write_class.h"
 
 struct part_state {
     uint8_t upload_id[UPLOAD_ID_BYTES];
@@ -66,15 +67,7 @@ static void part_written(struct request *r)
     if (object_upload_failed(r, &state->upload)) {
         return;
     }
-    const struct object_writer_result *data = state->upload.result;
-    struct meta_upload_part *part = &state->command.upload_part;
-    part->session = data->session;
-    part->map_revision = data->map_revision;
-    part->inline_bytes = data->inline_bytes;
-    part->ref_count = data->extent_count;
-    part->refs = data->refs;
-    part->extent_count = data->extent_count;
-    part->extents = data->extents;
+    object_upload_into_part(&state->upload, &state->command.upload_part);
     (void)request_propose(r, &state->command, part_committed); /* found again as r->calls */
 }
 
@@ -88,6 +81,13 @@ static void part_read(struct request *r)
     s3_etag_single(r->body.md5, state->etag);
     command_make(r, state);
     object_upload_finish(r, &state->upload, &state->command, part_written);
+}
+
+static void part_classed(struct request *r)
+{
+    struct part_state *state = r->state;
+    object_upload_open(r, &state->upload, state->upload_id, (uint16_t)state->number);
+    upload_body_run(r, state->upload.writer, part_read);
 }
 
 static void part_asked(struct request *r)
@@ -111,8 +111,7 @@ static void part_asked(struct request *r)
         r->body.kind = state->rules.checksum_kind;
     }
     r->body.also_kind = state->rules.checksum_kind;
-    object_upload_open(r, &state->upload, state->upload_id, (uint16_t)state->number);
-    upload_body_run(r, state->upload.writer, part_read);
+    write_class_ask(r, reply->uploads[0].row.storage_class, false, part_classed);
 }
 
 static void part_cleanup(struct request *r)

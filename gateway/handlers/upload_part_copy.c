@@ -1,14 +1,15 @@
 /*
  * UploadPartCopy.
  *
- *   ASKED (upload) -> ASKED (source) -> READING (MD5 and checksum of the range) -> COMMITTING -> answered
- *                        ^                     |  WRITING where the source is inline ^  |
- *                        +------- the source changed in between (at most 3 times) ------+
+ *   ASKED (upload, its class) -> ASKED (source) -> READING (MD5 and checksum of the range) -> COMMITTING -> answered
+ *                                   ^              (another code, or inline: WRITING too)      |
+ *                                   +------- the source changed in between (at most 3 times) --+
  */
 #include "gateway/handlers/copy_source.h"
 #include "gateway/handlers/object_upload.h"
 #include "gateway/handlers/operations.h"
 #include "gateway/handlers/upload_target.h"
+#include "gateway/handlers/write_class.h"
 
 #define COPY_TRIES_MAX 3
 
@@ -17,7 +18,8 @@ struct part_copy_state {
     uint8_t upload_id[UPLOAD_ID_BYTES];
     uint32_t number;
     struct s3_multipart_rules rules;
-    struct object_upload upload; /* only for a source whose bytes are inline */
+    struct object_upload upload; /* for a source whose bytes are inline, or in another code than the upload's */
+    struct meta_command command;
     unsigned tries;
 };
 
@@ -54,13 +56,15 @@ static void part_copy_committed(struct request *r)
     request_reply_xml(r, 200);
 }
 
-static struct meta_command part_copy_command(struct request *r)
+/* Made once: what the footer holds of it is what is committed. */
+static void command_make(struct request *r)
 {
     struct part_copy_state *state = r->state;
     const struct copy_source *source = &state->source;
     struct env *env = request_config(r)->env;
-    struct meta_command command = { .type = META_CMD_UPLOAD_PART };
-    command.upload_part = (struct meta_upload_part){
+    struct meta_upload_part *part = &state->command.upload_part;
+    state->command.type = META_CMD_UPLOAD_PART;
+    *part = (struct meta_upload_part){
         .bucket_id = r->bucket.id,
         .key = r->s3.key,
         .number = (uint16_t)state->number,
@@ -68,49 +72,55 @@ static struct meta_command part_copy_command(struct request *r)
         .mtime_ms = env_wall_ms(env),
         .etag_md5 = slice_of(source->md5, MD5_BYTES),
         .checksum = checksum_to_meta(&source->checksum),
-        .ref_count = source->extent_count,
-        .refs = source->refs,
     };
-    memcpy(command.upload_part.upload_id, state->upload_id, UPLOAD_ID_BYTES);
-    env_random(env, command.upload_part.part_id, sizeof(command.upload_part.part_id));
-    return command;
+    memcpy(part->upload_id, state->upload_id, UPLOAD_ID_BYTES);
+    env_random(env, part->part_id, sizeof(part->part_id));
 }
 
 static void part_copy_written(struct request *r)
 {
     struct part_copy_state *state = r->state;
-    if (object_upload_failed(r, &state->upload)) {
-        return;
+    if (!object_upload_failed(r, &state->upload)) {
+        object_upload_into_part(&state->upload, &state->command.upload_part);
+        (void)request_propose(r, &state->command, part_copy_committed); /* found again as r->calls */
     }
-    const struct object_writer_result *data = state->upload.result;
-    struct meta_command command = part_copy_command(r);
-    command.upload_part.session = data->session;
-    command.upload_part.map_revision = data->map_revision;
-    command.upload_part.ref_count = data->extent_count;
-    command.upload_part.refs = data->refs;
-    command.upload_part.extent_count = data->extent_count;
-    command.upload_part.extents = data->extents;
-    (void)request_propose(r, &command, part_copy_committed); /* found again as r->calls */
 }
 
 /* Inline bytes of a small source are written out: parts are never inline. */
 static void part_copy_hashed(struct request *r)
 {
     struct part_copy_state *state = r->state;
-    struct meta_command command = part_copy_command(r);
-    if (state->source.inline_bytes.len == 0) {
-        (void)request_propose(r, &command, part_copy_committed); /* found again as r->calls */
-        return;
+    const struct copy_source *source = &state->source;
+    command_make(r);
+    if (state->upload.writer != NULL) { /* has got all bytes */
+        object_upload_finish(r, &state->upload, &state->command, part_copy_written);
+    } else if (source->inline_bytes.len > 0) {
+        r->body.length = source->inline_bytes.len;
+        object_upload_open(r, &state->upload, state->upload_id, (uint16_t)state->number);
+        object_upload_write(r, &state->upload, source->inline_bytes, &state->command, part_copy_written);
+    } else {
+        state->command.upload_part.ref_count = source->extent_count;
+        state->command.upload_part.refs = source->refs;
+        (void)request_propose(r, &state->command, part_copy_committed); /* found again as r->calls */
     }
-    r->body.length = state->source.inline_bytes.len;
-    object_upload_open(r, &state->upload, state->upload_id, (uint16_t)state->number);
-    object_upload_write(r, &state->upload, state->source.inline_bytes, &command, part_copy_written);
 }
 
 static void part_copy_asked(struct request *r)
 {
     struct part_copy_state *state = r->state;
-    copy_source_hash(r, &state->source, state->rules.checksum_kind, part_copy_hashed);
+    struct copy_source *source = &state->source;
+    enum checksum_kind kind = state->rules.checksum_kind;
+    if (source->range.len > 0 && !copy_source_shareable(r, source)) {
+        copy_source_rewrite(r, source, kind, &state->upload, state->upload_id, (uint16_t)state->number, part_copy_hashed);
+    } else {
+        copy_source_hash(r, source, kind, part_copy_hashed);
+    }
+}
+
+static void part_copy_classed(struct request *r)
+{
+    struct part_copy_state *state = r->state;
+    copy_source_ask(r, &state->source, part_copy_asked);
 }
 
 static void part_copy_upload_asked(struct request *r)
@@ -126,7 +136,7 @@ static void part_copy_upload_asked(struct request *r)
         return;
     }
     state->rules = upload_target_rules(r, &reply->uploads[0].row);
-    copy_source_ask(r, &state->source, part_copy_asked);
+    write_class_ask(r, reply->uploads[0].row.storage_class, false, part_copy_classed);
 }
 
 static void part_copy_cleanup(struct request *r)

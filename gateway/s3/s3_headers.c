@@ -58,6 +58,11 @@ static bool headers_strip_chunked(struct arena *arena, struct slice *encoding)
     return true;
 }
 
+bool s3_storage_class_archive(struct slice name)
+{
+    return slice_equal_str(name, "GLACIER") || slice_equal_str(name, "DEEP_ARCHIVE");
+}
+
 bool s3_storage_class_valid(struct slice name)
 {
     static const char *const names[] = { "STANDARD", "REDUCED_REDUNDANCY", "STANDARD_IA", "ONEZONE_IA",
@@ -78,8 +83,7 @@ static enum s3_error headers_storage_class(const struct s3_request *request, str
         *ret_class = slice_str("STANDARD");
         return S3_ERROR_NONE;
     }
-    bool is_archive = slice_equal_str(*ret_class, "GLACIER") || slice_equal_str(*ret_class, "DEEP_ARCHIVE");
-    if (!s3_storage_class_valid(*ret_class) || is_archive) { /* no restore yet: nothing may be archived */
+    if (ret_class->len == 0 || s3_storage_class_archive(*ret_class)) { /* no restore yet: nothing may be archived */
         enum s3_error code = s3_fail(err, S3_ERROR_INVALID_STORAGE_CLASS, NULL);
         s3_error_add(err, "StorageClassRequested", *ret_class);
         return code;

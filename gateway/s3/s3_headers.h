@@ -29,7 +29,7 @@ struct s3_object_headers {
     struct slice content_language;
     struct slice expires;       /* the text as sent */
     struct slice redirect;      /* x-amz-website-redirect-location */
-    struct slice storage_class; /* "STANDARD" when absent */
+    struct slice storage_class; /* "STANDARD" when absent; whether there is such a one is not known here */
     struct s3_meta *meta;       /* sorted by name, names unique */
     size_t meta_count;
 };
@@ -43,7 +43,8 @@ MUST_CHECK enum s3_error s3_object_headers_read(const struct s3_request *request
  * value that no header can carry (controls) gives false: leave it out, count x-amz-missing-meta. */
 bool s3_meta_header_value(struct arena *arena, struct slice value, struct slice *ret_text);
 
-bool s3_storage_class_valid(struct slice name); /* a name S3 knows */
+bool s3_storage_class_archive(struct slice name); /* objects would have to be restored before a read */
+bool s3_storage_class_valid(struct slice name); /* a name S3 knows; an operator may have given others a meaning */
 
 
 /* Content-MD5. *ret_present false when absent. InvalidDigest. */

@@ -3,6 +3,7 @@
  * Method: tests/unit/handlers/s3_world.h; each test is one conversation with a gateway on six disks, 4+2.
  */
 #include "tests/unit/handlers/s3_world.h"
+#include "common/base/storage_class.h"
 #include "gateway/handlers/request_end.h"
 
 static struct slice pattern(size_t len, unsigned seed)
@@ -144,6 +145,33 @@ static void objects_of_all_sizes_round_trip(void **state)
         expect_bytes("/bucket/dir//../k%20+", NULL, 200, bytes);
         pattern_free(bytes);
     }
+}
+
+static void storage_classes_are_looked_up(void **state)
+{
+    (void)state;
+    expect("PUT", "/bucket", NULL, NULL, 200, NULL);
+    expect("PUT", "/bucket/k", "x-amz-storage-class: FAST\n", "hello", 400, "InvalidStorageClass");
+    expect("PUT", "/bucket/k", "x-amz-storage-class: GLACIER\n", "hello", 400, "InvalidStorageClass");
+    expect("POST", "/bucket/k?uploads", "x-amz-storage-class: FAST\n", NULL, 400, "InvalidStorageClass");
+    expect("GET", "/bucket/k", NULL, NULL, 404, "NoSuchKey");
+    expect("PUT", "/bucket/source", NULL, "hello", 200, NULL);
+    expect("PUT", "/bucket/k", "x-amz-copy-source: /bucket/source\nx-amz-storage-class: FAST\n", NULL, 400, "InvalidStorageClass");
+
+    struct storage_classes list = { .count = 0 };
+    struct enc value = ENC_INIT;
+    assert_int_equal(storage_classes_set(&list, slice_str("FAST"), 1, 1), ERRC_OK);
+    storage_classes_encode(&value, &list);
+    struct meta_command put = { .type = META_CMD_SETTING_PUT };
+    put.setting_put = (struct meta_setting_put){ slice_str(STORAGE_CLASSES_SETTING), enc_slice(&value) };
+    world_command(&put);
+    enc_free(&value);
+    expect("PUT", "/bucket/k", "x-amz-storage-class: FAST\n", "hello", 200, NULL);
+    expect("PUT", "/bucket/k", "x-amz-storage-class: FASTER\n", "hello", 400, "InvalidStorageClass");
+    put.setting_put.value = slice_str("\xff"); /* of a newer program */
+    world_command(&put);
+    expect("PUT", "/bucket/k", "x-amz-storage-class: FAST\n", "hello", 500, "InternalError");
+    expect("PUT", "/bucket/k", NULL, "hello", 200, NULL);
 }
 
 static void headers_and_metadata_come_back(void **state)
@@ -1054,6 +1082,7 @@ int main(void)
         WORLD_TEST(buckets_come_and_go),
         WORLD_TEST(the_expected_owner_is_checked),
         WORLD_TEST(objects_of_all_sizes_round_trip),
+        WORLD_TEST(storage_classes_are_looked_up),
         WORLD_TEST(headers_and_metadata_come_back),
         WORLD_TEST(ranges_are_cut_right),
         WORLD_TEST(preconditions_of_reads),
