@@ -72,6 +72,11 @@ unsigned admin_disk_state(const struct admin_query *query, json_t **ret_json, st
 unsigned admin_scrub_show(const struct admin_query *query, json_t **ret_json, struct error *e);
 unsigned admin_scrub_start(const struct admin_query *query, json_t **ret_json, struct error *e);
 unsigned node_verb_scrub(const struct admin_query *query, json_t **ret_json, struct error *e);
+/* admin_class.c */
+unsigned admin_classes(const struct admin_query *query, json_t **ret_json, struct error *e);
+unsigned admin_class_set(const struct admin_query *query, json_t **ret_json, struct error *e);
+unsigned admin_class_remove(const struct admin_query *query, json_t **ret_json, struct error *e);
+unsigned admin_bucket_class(const struct admin_query *query, json_t **ret_json, struct error *e);
 /* node_verb.c; on storage nodes */
 unsigned node_verb_disk_add(const struct admin_query *query, json_t **ret_json, struct error *e);
 

@@ -141,6 +141,8 @@ static void explain_row(struct server *server, const struct meta_object_reply *o
     (void)json_object_set_new(json, "size", json_integer((json_int_t)object->row.size));
     (void)json_object_set_new(json, "etag", json_slice(object->row.etag));
     (void)json_object_set_new(json, "last_modified", json_string(modified));
+    (void)json_object_set_new(json, "storage_class", object->row.storage_class.len > 0 ? json_slice(object->row.storage_class)
+                                                                                       : json_string("STANDARD"));
     if (object->body.checksum.algorithm != 0 && object->body.checksum.value.len <= CHECKSUM_BYTES_MAX) {
         base64_encode(object->body.checksum.value.data, object->body.checksum.value.len, checksum);
         (void)json_object_set_new(json, "checksum_algorithm",

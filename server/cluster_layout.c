@@ -36,16 +36,19 @@ static void disks_fill(struct cluster_layout *layout, struct server *server)
     }
 }
 
-static void class_add(struct cluster_layout *layout, uint8_t k, uint8_t m)
+/* False: there is no room. */
+static bool class_add(struct cluster_layout *layout, struct layout_class class)
 {
     for (unsigned i = 0; i < layout->class_count; i++) {
-        if (layout->classes[i].k == k && layout->classes[i].m == m) {
-            return;
+        if (layout->classes[i].k == class.k && layout->classes[i].m == class.m) {
+            return true;
         }
     }
-    if (layout->class_count < sizeof(layout->classes) / sizeof(layout->classes[0])) {
-        layout->classes[layout->class_count++] = (struct layout_class){ k, m };
+    bool room = layout->class_count < sizeof(layout->classes) / sizeof(layout->classes[0]);
+    if (room) {
+        layout->classes[layout->class_count++] = class;
     }
+    return room;
 }
 
 /* False: the map has no such disk. */
@@ -90,10 +93,11 @@ void cluster_layout_init(struct cluster_layout *layout, struct server *server, c
     *layout = (struct cluster_layout){ .map = map };
     disks_fill(layout, server);
     layout->groups = mem_zalloc(LAYOUT_GROUPS_MAX * sizeof(*layout->groups));
-    class_add(layout, server->class_k, server->class_m);
+    (void)class_add(layout, (struct layout_class){ server->class_k, server->class_m }); /* the first: there is room */
     for (uint32_t i = 0; i < map->group_count && layout->group_count < LAYOUT_GROUPS_MAX; i++) {
-        if (map->groups[i].class_k > 0) {
-            class_add(layout, map->groups[i].class_k, map->groups[i].class_m);
+        struct layout_class class = { map->groups[i].class_k, map->groups[i].class_m };
+        if (class.k > 0 && !class_add(layout, class)) {
+            LOG_WARN(log_event("class_left_alone"), log_u64("k", class.k), log_u64("m", class.m)); /* cluster_layout_class() refuses more */
         }
         if (!group_take(layout, &map->groups[i], server->class_k, server->class_m)) {
             LOG_DEBUG(log_event("group_left_alone"), log_u64("group", map->groups[i].id));
@@ -177,6 +181,15 @@ static enum errc groups_put(struct server *server, const struct cluster_layout *
     return rc;
 }
 
+static void planned_log(const struct layout_report *report, unsigned changed)
+{
+    if (changed > 0) {
+        LOG_INFO(log_event("groups_planned"), log_u64("put", changed), log_u64("new", report->groups_new),
+                 log_u64("primaries", report->primaries), log_u64("moved", report->moved),
+                 log_u64("moved_min", report->moved_min), log_u64("over", report->over), log_u64("under", report->under));
+    }
+}
+
 enum errc cluster_layout_settle(struct server *server, const struct meta_cluster_reply *map, bool always, unsigned *ret_changed,
                                 struct error *e)
 {
@@ -189,10 +202,39 @@ enum errc cluster_layout_settle(struct server *server, const struct meta_cluster
         rc = cluster_layout_plan(&layout, &report, e);
         rc = rc == ERRC_OK ? groups_put(server, &layout, ret_changed, e) : rc;
     }
-    if (*ret_changed > 0) {
-        LOG_INFO(log_event("groups_planned"), log_u64("put", *ret_changed), log_u64("new", report.groups_new),
-                 log_u64("primaries", report.primaries), log_u64("moved", report.moved),
-                 log_u64("moved_min", report.moved_min), log_u64("over", report.over), log_u64("under", report.under));
+    planned_log(&report, *ret_changed);
+    cluster_layout_done(&layout);
+    return rc;
+}
+
+static bool class_has_groups(const struct cluster_layout *layout, struct layout_class class)
+{
+    for (unsigned i = 0; i < layout->group_count; i++) {
+        if (layout->groups[i].class_k == class.k && layout->groups[i].class_m == class.m) {
+            return true;
+        }
+    }
+    return false;
+}
+
+enum errc cluster_layout_class(struct server *server, const struct meta_cluster_reply *map, struct layout_class class, struct error *e)
+{
+    struct cluster_layout layout;
+    struct layout_report report = { 0 };
+    unsigned changed = 0;
+    enum errc rc = ERRC_OK;
+    cluster_layout_init(&layout, server, map);
+    if (!class_has_groups(&layout, class)) {
+        if (!class_add(&layout, class)) {
+            rc = error_set(e, ERRC_LIMIT, "a cluster can have %zu codes at once, those of earlier classes among them",
+                           sizeof(layout.classes) / sizeof(layout.classes[0]));
+        }
+        rc = rc == ERRC_OK ? cluster_layout_plan(&layout, &report, e) : rc;
+        if (rc == ERRC_OK && !class_has_groups(&layout, class)) {
+            rc = error_set(e, ERRC_UNAVAILABLE, "%u+%u needs %u disks that take data", class.k, class.m, class.k + class.m);
+        }
+        rc = rc == ERRC_OK ? groups_put(server, &layout, &changed, e) : rc;
+        planned_log(&report, changed);
     }
     cluster_layout_done(&layout);
     return rc;

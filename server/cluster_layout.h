@@ -25,9 +25,13 @@ struct cluster_layout {
     unsigned group_count;
 };
 
-/* Takes the map's groups over; those without a class that are as wide as one get it. cluster_layout_done() in any case. */
+/* Takes the map's groups over; those without a class that are as wide as one get it. The classes are the one of new buckets and
+ * those that have groups. cluster_layout_done() in any case. */
 void cluster_layout_init(struct cluster_layout *layout, struct server *server, const struct meta_cluster_reply *map);
 void cluster_layout_done(struct cluster_layout *layout);
+/* Gives that class groups where it has none. LIMIT: the plan holds no more classes, or no more groups. */
+MUST_CHECK enum errc cluster_layout_class(struct server *server, const struct meta_cluster_reply *map, struct layout_class class,
+                                          struct error *e);
 /* enum layout_standing of a disk of the map. */
 uint8_t cluster_layout_standing(struct server *server, const struct meta_cluster_reply *map, const struct meta_disk *disk);
 /* Plans without changing the map. */

@@ -2,6 +2,7 @@
 #include "server/salvage_parts.h"
 
 #include "common/base/mem.h"
+#include "gateway/data/object_writer.h"
 #include "server/server.h"
 #include "server/wait.h"
 
@@ -86,26 +87,41 @@ static unsigned group_try(const struct salvage_walk *walk, const struct salvage_
     return shards - (unsigned)__builtin_popcount(ret_extent->missing);
 }
 
-/* Into the group that has most of its shards. False: no group has k of them. */
+/* The class of the group, or of the bucket where the group has none. Small ones are whole copies. */
+static void class_take(const struct salvage_walk *walk, const struct meta_group *group, const struct meta_bucket *bucket,
+                       struct extent *extent)
+{
+    bool classed = group->class_k > 0;
+    extent->class_m = classed ? group->class_m : bucket->class_m;
+    extent->class_k = object_writer_k(&walk->server->store, extent->logical_bytes, classed ? group->class_k : bucket->class_k,
+                                      extent->class_m);
+}
+
+/* Into the group that has most of its shards, of several one whose class is the extent's code. False: no group has k of them. */
 static bool place_find(const struct salvage_walk *walk, struct salvage_extent *found, const struct meta_bucket *bucket)
 {
+    const struct extent_code *code = &found->extent.code;
     struct extent best = found->extent;
+    unsigned best_rank = 0;
     unsigned most = 0;
     for (uint32_t i = 0; i < walk->map.group_count; i++) {
         const struct meta_group *group = &walk->map.groups[i];
         struct extent placed;
-        bool fits = group->class_k == 0 || (bucket->class_k <= group->class_k && bucket->class_m == group->class_m);
+        bool fits = group->class_k == 0 || (code->k <= group->class_k && code->m <= group->class_m);
         unsigned here = fits ? group_try(walk, found, group, &placed) : 0;
-        if (here > most) {
-            most = here;
-            best = placed;
+        if (here > 0) {
+            class_take(walk, group, bucket, &placed);
+            unsigned rank = 2 * here + (placed.class_k == code->k && placed.class_m == code->m ? 1 : 0);
+            if (rank > best_rank) {
+                best_rank = rank;
+                most = here;
+                best = placed;
+            }
         }
     }
     found->extent = best;
     found->extent.epoch = 1;
-    found->extent.class_k = bucket->class_k;
-    found->extent.class_m = bucket->class_m;
-    return found->extent.code.k > 0 && most >= found->extent.code.k;
+    return code->k > 0 && most >= code->k;
 }
 
 /* ---- objects ---- */

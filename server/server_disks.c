@@ -165,40 +165,80 @@ static enum errc group_put(struct server *server, const struct disk_id *disks, c
     return propose(server, &command, "making a placement group", e);
 }
 
-static enum errc groups_make(struct server *server, const struct meta_cluster_reply *map, struct error *e)
+/* The disks that take data. LIMIT: too many. */
+static enum errc disks_gather(const struct meta_cluster_reply *map, struct disk_id *ret_disks, unsigned *ret_count, struct error *e)
 {
-    struct disk_id disks[PLACEMENT_DISKS_MAX];
-    bool grouped[PLACEMENT_DISKS_MAX];
     unsigned count = 0;
-    uint32_t next_id = 1;
     for (uint32_t i = 0; i < map->disk_count; i++) {
         if (map->disks[i].state == META_DISK_IN && count == PLACEMENT_DISKS_MAX) {
             return error_set(e, ERRC_LIMIT, "more than %d disks cannot be put into groups", PLACEMENT_DISKS_MAX);
         }
         if (map->disks[i].state == META_DISK_IN) {
-            disks[count++] = map->disks[i].id;
+            ret_disks[count++] = map->disks[i].id;
         }
     }
+    *ret_count = count;
+    return ERRC_OK;
+}
+
+static uint32_t next_group_id(const struct meta_cluster_reply *map)
+{
+    uint32_t next = 1;
     for (uint32_t i = 0; i < map->group_count; i++) {
-        next_id = map->groups[i].id >= next_id ? map->groups[i].id + 1 : next_id;
+        next = map->groups[i].id >= next ? map->groups[i].id + 1 : next;
     }
-    unsigned width = (unsigned)server->class_k + server->class_m;
+    return next;
+}
+
+/* Groups of that width for disks that are in none. *next_id: of the next new group. */
+static enum errc width_make(struct server *server, const struct meta_cluster_reply *map, unsigned width, uint32_t *next_id,
+                            struct error *e)
+{
+    struct disk_id disks[PLACEMENT_DISKS_MAX];
+    bool grouped[PLACEMENT_DISKS_MAX];
+    unsigned count = 0;
+    enum errc rc = disks_gather(map, disks, &count, e);
     width = width < count ? width : count;
     for (unsigned i = 0; i < count; i++) {
         grouped[i] = disk_is_grouped(map, disks[i], width);
     }
-    for (unsigned i = 0; i < placement_group_count(count, width); i++) {
+    for (unsigned i = 0; rc == ERRC_OK && count > 0 && i < placement_group_count(count, width); i++) {
         const struct placement_group window = placement_group_at(count, width, i);
         bool wanted = false;
         for (unsigned d = 0; d < window.disk_count; d++) {
             wanted = wanted || !grouped[window.disks[d]];
         }
-        enum errc rc = wanted ? group_put(server, disks, &window, next_id++, e) : ERRC_OK;
-        if (rc != ERRC_OK) {
-            return rc;
-        }
+        rc = wanted ? group_put(server, disks, &window, (*next_id)++, e) : ERRC_OK;
     }
-    return ERRC_OK;
+    return rc;
+}
+
+/* For the code of new buckets, and for each wider one that has groups already: a storage class's. */
+static enum errc groups_make(struct server *server, const struct meta_cluster_reply *map, struct error *e)
+{
+    uint32_t next_id = next_group_id(map);
+    unsigned width = (unsigned)server->class_k + server->class_m;
+    enum errc rc = width_make(server, map, width, &next_id, e);
+    for (unsigned wider = width + 1; rc == ERRC_OK && wider <= CODE_SHARDS_MAX; wider++) {
+        bool used = false;
+        for (uint32_t i = 0; i < map->group_count; i++) {
+            used = used || map->groups[i].disk_count == wider;
+        }
+        rc = used ? width_make(server, map, wider, &next_id, e) : rc;
+    }
+    return rc;
+}
+
+enum errc server_groups_for(struct server *server, const struct meta_cluster_reply *map, unsigned width, struct error *e)
+{
+    struct disk_id disks[PLACEMENT_DISKS_MAX];
+    uint32_t next_id = next_group_id(map);
+    unsigned count = 0;
+    enum errc rc = disks_gather(map, disks, &count, e);
+    if (rc == ERRC_OK && count < width) {
+        rc = error_set(e, ERRC_UNAVAILABLE, "it needs %u disks that take data, there are %u", width, count);
+    }
+    return rc == ERRC_OK ? width_make(server, map, width, &next_id, e) : rc;
 }
 
 /* Runs `step` on the map as it is now. */

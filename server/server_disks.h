@@ -20,6 +20,8 @@ MUST_CHECK enum errc server_class_check(struct server *server, struct error *e);
 
 /* Reads the recorded code (class_k, class_m), or records the asked or default one. `first`: nothing is recorded yet. */
 MUST_CHECK enum errc server_class_settle(struct server *server, struct error *e);
+/* Of `cairn server`: placement groups for a code so wide, where wider ones don't do. UNAVAILABLE: fewer disks than that. Waits. */
+MUST_CHECK enum errc server_groups_for(struct server *server, const struct meta_cluster_reply *map, unsigned width, struct error *e);
 /* Records server->class_k and class_m for later starts. */
 MUST_CHECK enum errc server_class_record(struct server *server, struct error *e);
 /* Puts every DIR with a superblock into the map (new id, or a changed path), and makes the groups that are

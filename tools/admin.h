@@ -10,6 +10,7 @@ int admin_status_run(int argc, char **argv);
 int admin_disk_run(int argc, char **argv);
 int admin_bucket_run(int argc, char **argv);
 int admin_explain_run(int argc, char **argv);
+int admin_class_run(int argc, char **argv);
 int admin_token_run(int argc, char **argv);
 int admin_node_run(int argc, char **argv);
 int admin_repair_run(int argc, char **argv);

@@ -138,6 +138,7 @@ void format_explain(const json_t *json)
     (void)printf("Size          %s (%lld bytes)\n", format_bytes(format_number(json, "size"), amount), format_number(json, "size"));
     (void)printf("ETag          %s\n", text_of(json, "etag"));
     (void)printf("Modified      %s\n", text_of(json, "last_modified"));
+    (void)printf("Class         %s\n", text_of(json, "storage_class"));
     (void)printf("Checksum      %s %s\n", text_of(json, "checksum_algorithm"), text_of(json, "checksum"));
     (void)printf("Data          %s\n", text_of(json, "data"));
     json_array_foreach(json_object_get(json, "extents"), index, item) {

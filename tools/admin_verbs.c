@@ -31,6 +31,23 @@ int admin_status_run(int argc, char **argv)
     return admin_request_print(&options, "GET", "/admin/v1/status", NULL, format_status);
 }
 
+static void format_bucket_class(const json_t *json)
+{
+    (void)printf("What is written into '%s' without a storage class is %s from now on; what is there stays as it is.\n",
+                 json_string_value(json_object_get(json, "bucket")), json_string_value(json_object_get(json, "erasure")));
+}
+
+static int bucket_class(const struct admin_options *options)
+{
+    json_t *body = json_pack("{s:s,s:s}", "bucket", options->arguments[1], "class", options->arguments[2]);
+    char *text = body != NULL ? json_dumps(body, JSON_COMPACT) : NULL;
+    json_decref(body);
+    int status = text != NULL ? admin_request_print(options, "POST", "/admin/v1/buckets/class", text, format_bucket_class)
+                              : admin_usage_fail("a name is not valid UTF-8");
+    free(text);
+    return status;
+}
+
 int admin_bucket_run(int argc, char **argv)
 {
     struct admin_options options;
@@ -39,12 +56,18 @@ int admin_bucket_run(int argc, char **argv)
         return admin_fail(&e);
     }
     if (options.help) {
-        (void)printf("Usage: cairn bucket list [OPTION]...\nList buckets with their object and byte counters.\n%s",
-                     admin_common_help);
+        (void)printf("Usage: cairn bucket list [OPTION]...\n"
+                     "   or: cairn bucket class BUCKET CLASS [OPTION]...\n"
+                     "list   buckets with their object and byte counters\n"
+                     "class  give what is written into the bucket from now on, without a storage class of its own, that class's code\n"
+                     "       ('cairn class list'; STANDARD: the code of new buckets)\n%s", admin_common_help);
         return 0;
     }
+    if (options.argument_count == 3 && strcmp(options.arguments[0], "class") == 0) {
+        return bucket_class(&options);
+    }
     if (options.argument_count != 1 || strcmp(options.arguments[0], "list") != 0) {
-        return admin_usage_fail("usage: cairn bucket list");
+        return admin_usage_fail("usage: cairn bucket list | class BUCKET CLASS");
     }
     return admin_request_print(&options, "GET", "/admin/v1/buckets", NULL, format_buckets);
 }
