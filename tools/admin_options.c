@@ -178,6 +178,8 @@ enum errc admin_options_parse(int argc, char **argv, struct admin_options *ret_o
             profile = value;
         } else if (len == 5 && strncmp(text, "--for", len) == 0) {
             options.for_disk = value;
+        } else if (len == 6 && strncmp(text, "--wait", len) == 0) {
+            options.wait = value;
         } else if (len == 12 && strncmp(text, "--version-id", len) == 0) {
             options.version_id = value;
         } else if (len == 4 && strncmp(text, "--ca", len) == 0) {

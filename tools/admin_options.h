@@ -23,6 +23,7 @@ struct admin_options {
     bool help;
     bool dry_run;                       /* --dry-run, `node` only */
     const char *for_disk;               /* --for, `disk replace` only */
+    const char *wait;                   /* --wait, `status` only */
     const char *version_id;             /* --version-id, `explain` only */
     const char *ca_file;                /* --ca, for https */
     const char *role;                   /* --role, `token create` only */

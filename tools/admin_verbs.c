@@ -13,24 +13,6 @@
 
 #define TOKEN_MINUTES_DEFAULT 60
 
-int admin_status_run(int argc, char **argv)
-{
-    struct admin_options options;
-    struct error e = ERROR_INIT;
-    if (admin_options_parse(argc, argv, &options, &e) != ERRC_OK) {
-        return admin_fail(&e);
-    }
-    if (options.help) {
-        (void)printf("Usage: cairn status [OPTION]...\nShow what a running server stores: objects, strength of the "
-                     "stripes, repair, disks, metadata.\n%s", admin_common_help);
-        return 0;
-    }
-    if (options.argument_count != 0) {
-        return admin_usage_fail("status takes no argument");
-    }
-    return admin_request_print(&options, "GET", "/admin/v1/status", NULL, format_status);
-}
-
 static void format_bucket_class(const json_t *json)
 {
     (void)printf("What is written into '%s' without a storage class is %s from now on; what is there stays as it is.\n",
