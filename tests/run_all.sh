@@ -57,6 +57,7 @@ suite upkeep tests/server/upkeep.py
 suite disks tests/server/disks.py
 suite scrub tests/server/scrub.py
 suite classes tests/server/classes.py
+suite runbooks tests/server/runbooks.py
 suite backup tests/server/backup.py
 suite convert tests/server/convert.py
 suite verbs tests/server/verbs.py
