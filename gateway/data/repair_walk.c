@@ -13,6 +13,7 @@
 #define MOVE_WORK 16
 #define AGAIN_NS (UINT64_C(3600) * 1000000000)   /* what came to stand wrongly without a change of map or health */
 #define LEFT_NS (UINT64_C(10) * 1000000000)      /* what could not be done is tried again */
+#define LATE_NS (UINT64_C(30) * 1000000000)      /* what was placed by an older view, and committed behind the walk, is found then */
 
 enum walk_mode { WALK_REST, WALK_MARK, WALK_MOVE };
 
@@ -23,6 +24,7 @@ struct repair_walk {
     bool running, canceled;
     uint64_t health;               /* of the map when the walk began */
     uint64_t again_ns;             /* at the latest */
+    bool changed;                  /* the walk was begun by a change of map or health */
     bool left;                     /* something could not be done */
     uint32_t groups[GROUPS_MAX];
     unsigned group_count, group_at;
@@ -103,7 +105,8 @@ static void mode_end(struct repair_walk *walk)
     walk->mode = WALK_REST;
     walk->counts.walks++;
     walk->counts.walking = walk->left;
-    walk->again_ns = env_now_ns(walk->config.store->env) + (walk->left ? LEFT_NS : AGAIN_NS);
+    walk->again_ns = env_now_ns(walk->config.store->env) + (walk->left ? LEFT_NS : walk->changed ? LATE_NS : AGAIN_NS);
+    walk->changed = walk->changed && walk->left;
     run_end(walk, false);
 }
 
@@ -301,6 +304,7 @@ void repair_walk_run(struct repair_walk *walk)
     walk->useful = false;
     walk->work = RUN_WORK_MAX;
     if (health != walk->health || (walk->mode == WALK_REST && env_now_ns(walk->config.store->env) >= walk->again_ns)) {
+        walk->changed = walk->changed || health != walk->health;
         walk->health = health;
         walk->left = false;
         walk->counts.walking = true;

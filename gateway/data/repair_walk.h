@@ -5,8 +5,9 @@
  * on a good disk that leaves, or on a position that is no primary any more, is copied to where it belongs, verified by
  * read-back and switched by compare-and-set (extent_rebuild.h); the old copy is freed when no read can know it.
  * First all groups are looked through for what is to be marked, then again for what is to be moved, so that nothing waits in
- * the queue behind moves. A walk begins when the map or the health of its disks has changed, and after an hour; it goes on
- * in runs of bounded work, between which the queue is worked off. A crash loses nothing: the next walk sees what is left.
+ * the queue behind moves. A walk begins when the map or the health of its disks has changed, once more half a minute after
+ * that one (a gateway that had not heard of the change yet wrote by what it knew), and after an hour; it goes on in runs of
+ * bounded work, between which the queue is worked off. A crash loses nothing: the next walk sees what is left.
  * Thread: the repair worker's executor.
  */
 #ifndef GATEWAY_DATA_REPAIR_WALK_H

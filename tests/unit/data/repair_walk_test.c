@@ -45,7 +45,15 @@ static void on_stopped(void *data)
     stopped = true;
 }
 
-static void open_world(void)
+static void commit(unsigned object)
+{
+    for (unsigned e = 0; e < objects[object].extent_count; e++) {
+        fake_meta_add(&world.meta_service, &objects[object].extents[e].extent);
+    }
+}
+
+/* The objects from `committed` on are written, but metadata do not have them yet. */
+static void open_world_but(unsigned committed)
 {
     struct data_config config = data_config_default();
     static const uint64_t lengths[OBJECTS] = { 60000, 3000001, 20000000, 100001, 500000 };
@@ -61,8 +69,8 @@ static void open_world(void)
     for (unsigned i = 0; i < OBJECTS; i++) {
         world_write(&world, 4, 2, lengths[i], i, &objects[i]);
         assert_int_equal(objects[i].status, ERRC_OK);
-        for (unsigned e = 0; e < objects[i].extent_count; e++) {
-            fake_meta_add(meta, &objects[i].extents[e].extent);
+        if (i < committed) {
+            commit(i);
         }
     }
     const struct repair_worker_config repair = { .store = &world.store, .executor = &world.env.executor.executor,
@@ -70,6 +78,11 @@ static void open_world(void)
     failures = 0;
     worker = repair_worker_start(&repair);
     run_for(5000);
+}
+
+static void open_world(void)
+{
+    open_world_but(OBJECTS);
 }
 
 static void close_world(void)
@@ -127,6 +140,30 @@ static void a_new_primary_gets_its_shards(void **state)
     check_all();
     assert_int_equal(repair_worker_progress(worker).walk.moved_shards, before);
     assert_false(repair_worker_progress(worker).walk.walking);
+    close_world();
+}
+
+/* A gateway that has not heard of the new map places by the old one, and commits when the walk has been there. */
+static void what_is_committed_behind_the_walk_is_found(void **state)
+{
+    (void)state;
+    open_world_but(OBJECTS - 2);
+    world.meta_service.groups[0].primary = 0x555 ^ 0x30;
+    map_changed();
+    repair_worker_kick(worker);
+    run_for(20000);
+    assert_int_equal(standing_at(4), 0);
+    assert_int_equal(repair_worker_progress(worker).walk.walks, 2); /* of the start, and of the change */
+    commit(OBJECTS - 2);
+    commit(OBJECTS - 1);
+    unsigned late = standing_at(4);
+    assert_true(late > 0);
+    run_for(2 * 60000); /* no change, no kick */
+    assert_int_equal(standing_at(4), 0);
+    check_all();
+    uint64_t walks = repair_worker_progress(worker).walk.walks;
+    run_for(30 * 60000);
+    assert_int_equal(repair_worker_progress(worker).walk.walks, walks); /* once more, not again and again */
     close_world();
 }
 
@@ -297,6 +334,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_new_primary_gets_its_shards),
+        cmocka_unit_test(what_is_committed_behind_the_walk_is_found),
         cmocka_unit_test(no_balance_moves_only_what_leaves),
         cmocka_unit_test(a_leaving_primary_is_emptied_onto_spares),
         cmocka_unit_test(a_silent_disk_is_given_up_only_when_it_is_out),
