@@ -10,7 +10,7 @@
 enum plant {
     PLANT_SHARD_NOT_SYNCED = 1,    /* storage-node: a shard is acknowledged without fdatasync */
     PLANT_LOG_NOT_SYNCED,          /* metadata: a log entry counts as durable without fdatasync */
-    PLANT_ACK_BELOW_K,             /* gateway: an extent is whole with k - 1 shards */
+    PLANT_ACK_BELOW_K,             /* gateway: an extent is called whole with k - 1 shards (metadata refuse one that says what it lacks) */
     PLANT_ACK_BEFORE_COMMIT,       /* metadata: applied and answered before a majority has it */
     PLANT_STALE_LEADER_READS,      /* metadata: answers queries without a lease */
     PLANT_GC_IGNORES_READS,        /* gateway: garbage is freed however old the reads are that need it */

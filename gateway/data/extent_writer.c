@@ -526,7 +526,7 @@ static void writer_complete(struct extent_writer *writer)
 {
     writer->extent.missing = 0;
     for (unsigned i = 0; i < shard_count(writer); i++) {
-        writer->extent.missing |= (uint32_t)(writer->shards[i].state == SHARD_FAILED) << i;
+        writer->extent.missing |= (uint32_t)(writer->shards[i].state == SHARD_FAILED && !PLANT(PLANT_ACK_BELOW_K)) << i;
     }
     if (writer->extent.missing != 0 || writer->extent.code.k != writer->extent.class_k ||
         writer->extent.code.m != writer->extent.class_m) {
