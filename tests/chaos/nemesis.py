@@ -2,8 +2,10 @@
 
 An event is (second, kind, names, seconds it lasts, more). At most `budget` storage nodes are broken at once, one gateway,
 and a minority of the voters (the only one, where there is one); a "blackout" breaks all nodes and says so. A killed process
-keeps what it has written, so that nothing may be lost even then. A wiped disk is lost for good: the cluster has to be whole
-before it, and the next one comes only after the cluster is whole again.
+keeps what it has written, so that nothing may be lost even then.
+
+Grave faults take away what others may need: a wiped disk, flipped bits, disks that sit in each other's machine, a node that leaves for
+another one. The cluster has to be whole before each; the schedule goes on where it stood, later by what that took.
 """
 import collections
 import heapq
@@ -12,10 +14,14 @@ import time
 
 Event = collections.namedtuple("Event", "at kind names lasts more")
 
-NODE_FAULTS = (("kill-node", 5), ("stop-node", 4), ("isolate-node", 3), ("slow-node", 2), ("kill-zone", 1))
+NODE_FAULTS = (("kill-node", 5), ("stop-node", 4), ("isolate-node", 3), ("slow-node", 2), ("kill-zone", 1), ("fail-calls", 3),
+               ("fill-disk", 2), ("skew-node", 2))
 GATEWAY_FAULTS = (("kill-gateway", 3), ("stop-gateway", 3), ("gateway-voters", 3))
 LINK_FAULTS = (("one-way", 3), ("cut-links", 3))
-VOTER_FAULTS = (("kill-voter", 4), ("stop-voter", 3), ("isolate-voter", 2))
+VOTER_FAULTS = (("kill-voter", 4), ("stop-voter", 3), ("isolate-voter", 2), ("skew-voter", 2))
+GRAVE_FAULTS = ("wipe-disk", "flip-bits", "swap-disks", "change-node")
+FAILURES = (("fdatasync", "EIO"), ("pwritev", "EIO"), ("pread64", "EIO"), ("pwritev", "ENOSPC"))
+HOURS_MAX = 9   # a clock is wrong by; certificates allow a day
 ZONES = 3
 
 
@@ -43,17 +49,36 @@ class _Free:
             self.until[name] = until
 
 
-def schedule(seed, seconds, nodes, gateways, voters, budget, wipes, longest):
-    """Events in the order of time, all over before `seconds`."""
+def _more(source, kind):
+    """What else there is to know of a fault."""
+    if kind in ("isolate-node", "isolate-voter"):
+        return source.choice(("both", "in", "out"))
+    if kind in ("skew-node", "skew-voter"):
+        return source.randrange(1, 3600 * HOURS_MAX)
+    if kind == "fail-calls":
+        return " ".join(source.choice(FAILURES))
+    return 0.05 if kind == "slow-node" else None
+
+
+def _grave(source, at, kind, nodes):
+    names = source.sample(nodes, 2) if kind == "swap-disks" else [source.choice(nodes)]
+    more = source.randrange(1 << 30) if kind == "flip-bits" else source.randrange(2) if kind == "wipe-disk" else None
+    return Event(at, kind, names, 3.0 if kind == "swap-disks" else 0.0, more)
+
+
+def schedule(seed, seconds, nodes, gateways, voters, budget, graves, longest, small):
+    """Events in the order of time, all over before `seconds`. small: the node whose last disk can be filled, or "". """
     source, free, events, at = random.Random(f"{seed} faults"), _Free(), [], 2.0
     long_run = seconds >= 600
     blackout_at = seconds * 0.55 if not long_run else 300.0
-    wipe_at = [seconds * (0.35 + 0.5 * i / max(wipes, 1)) for i in range(wipes)]
+    grave_at = [seconds * (0.3 + 0.6 * i / max(graves, 1)) for i in range(graves)]
+    kinds = source.sample(GRAVE_FAULTS, len(GRAVE_FAULTS))  # each of them before one comes again
     while at < seconds - 3:
         lasts = min(source.choice((0.5, 2.0, 4.0, longest)) * (0.5 + source.random() / 2), seconds - 1 - at)
-        if wipe_at and at >= wipe_at[0]:
-            wipe_at.pop(0)
-            events.append(Event(at, "wipe-disk", [source.choice(nodes)], 0.0, source.randrange(2)))
+        if grave_at and at >= grave_at[0]:
+            grave_at.pop(0)
+            events.append(_grave(source, at, kinds[0], nodes))
+            kinds = kinds[1:] + kinds[:1]
             at += 3.0
             continue
         if at >= blackout_at:
@@ -71,14 +96,14 @@ def schedule(seed, seconds, nodes, gateways, voters, budget, wipes, longest):
             if len(free.broken(nodes, at)) > 0 or len(names) > budget:
                 names = []
         elif table is NODE_FAULTS:
-            names = free.choose(source, nodes, at, budget)
-            more = source.choice(("both", "in", "out")) if kind == "isolate-node" else 0.05 if kind == "slow-node" else None
+            names = free.choose(source, [small] if kind == "fill-disk" and small else nodes, at, budget)
+            more = _more(source, kind)
         elif table is GATEWAY_FAULTS:
             names = free.choose(source, gateways, at, 1)
         elif table is VOTER_FAULTS:
             names = free.choose(source, voters, at, max(1, (len(voters) - 1) // 2))
             lasts = lasts if len(voters) > 1 else min(lasts, 5.0)
-            more = source.choice(("both", "in", "out")) if kind == "isolate-voter" else None
+            more = _more(source, kind)
         else:
             target = free.choose(source, nodes, at, budget)
             names = target + [source.choice(gateways)] if target else []
@@ -91,18 +116,21 @@ def schedule(seed, seconds, nodes, gateways, voters, budget, wipes, longest):
 
 
 class Nemesis:
-    def __init__(self, cluster, events, say, whole_s):
-        self.cluster, self.events, self.say, self.whole_s = cluster, events, say, whole_s
-        self.counts, self.endings, self.number, self.wiped, self.notes = collections.Counter(), [], 0, [], []
+    def __init__(self, cluster, events, say, whole_s, missing):
+        """missing: {kind of fault: why this machine has none}."""
+        self.cluster, self.events, self.say, self.whole_s, self.missing = cluster, events, say, whole_s, missing
+        self.counts, self.endings, self.number, self.notes = collections.Counter(), [], 0, []
+        self.leaving = ""   # the node that is being drained
+        self.skipped = collections.Counter()
 
-    def later(self, at, undo):
+    def later(self, at, names, undo):
         self.number += 1
-        heapq.heappush(self.endings, (at, self.number, undo))
+        heapq.heappush(self.endings, (at, self.number, names, undo))
 
     def finish(self, until):
         """What ends before `until`."""
         while self.endings and self.endings[0][0] <= until:
-            at, _, undo = heapq.heappop(self.endings)
+            at, _, _, undo = heapq.heappop(self.endings)
             time.sleep(max(0.0, at - time.monotonic()))
             undo()
 
@@ -123,6 +151,15 @@ class Nemesis:
         if event.kind in ("isolate-node", "isolate-voter"):
             cluster.isolate(names[0], event.more)
             return lambda: cluster.rejoin(names[0])
+        if event.kind in ("skew-node", "skew-voter"):
+            self.restart(names[0], event.more)
+            return lambda: self.restart(names[0], 0)
+        if event.kind == "fail-calls":
+            cluster.fail_calls(names[0], *event.more.split())
+            return lambda: (cluster.calls_work(names[0]), self.restart(names[0], 0))  # a disk whose sync failed is out until then
+        if event.kind == "fill-disk":
+            cluster.ballast(True)
+            return lambda: cluster.ballast(False)
         if event.kind == "slow-node":
             others = cluster.names("gateway") + cluster.names("metadata")
             for other in others:
@@ -141,23 +178,90 @@ class Nemesis:
         cluster.proxy.cut(names[0], names[1])
         return lambda: None
 
-    def wipe(self, event):
-        """Only when nothing else is broken: then one disk less is within what the code bears."""
+    def restart(self, name, ahead):
+        """With its clock so many seconds ahead."""
+        self.cluster.kill(name)
+        self.cluster.ahead[name] = ahead
+        self.cluster.revive(name)
+
+    # ---- grave faults ----
+
+    def grave(self, event):
+        """Only when nothing else is broken: then what is taken away is within what the code bears."""
         self.finish(float("inf"))
+        self.leave()
         whole, status = self.cluster.await_status(lambda one: one["degraded_stripes"] == 0 and self.online(one), self.whole_s)
-        if not whole:
-            self.notes.append(f"no disk was wiped at {event.at:.1f} s: not whole within {self.whole_s} s: {self.brief(status)}")
+        if not whole or self.leaving:
+            self.notes.append(f"no {event.kind} at {event.at:.1f} s: not whole within {self.whole_s} s: {self.brief(status)}")
             return False
+        return {"wipe-disk": self.wipe, "flip-bits": self.flip, "swap-disks": self.swap, "change-node": self.change}[event.kind](event)
+
+    def wipe(self, event):
         name = event.names[0]
         self.cluster.kill(name)
         self.cluster.wipe(name, event.more)
         self.cluster.revive(name)
-        self.wiped.append(f"{name} disk{event.more + 1}")
         return True
 
-    def online(self, status):
-        absent = sum(1 for disk in status["disks"] if disk["state"] != "online")
-        return absent <= len(self.wiped)
+    def flip(self, event):
+        """What the scrub of all disks has not found by its end, no fault that follows may need."""
+        flipped = self.cluster.flip(event.names[0], 0, 30, event.more)
+        before = time.monotonic()
+        self.cluster.cli("scrub", "start", "--json")
+        until = before + self.whole_s
+        while True:
+            disks = self.cluster.cli("scrub", "status", "--json")["disks"]
+            passed = [d["age_seconds"] is not None and d["age_seconds"] < time.monotonic() - before - 1 for d in disks]
+            if all(passed) and self.cluster.status()["degraded_stripes"] == 0:
+                found = sum(d["damaged_shards"] for d in disks)
+                self.notes.append(f"{flipped} bits flipped on {event.names[0]}: {found} shards were found damaged since the nodes began")
+                return flipped > 0
+            if time.monotonic() > until:
+                self.notes.append(f"the scrub after flipped bits is not through after {self.whole_s} s")
+                return flipped > 0
+            time.sleep(0.5)
+
+    def swap(self, event):
+        for names in (event.names, event.names):  # there, and back
+            for name in names:
+                self.cluster.kill(name)
+            self.cluster.swap(*names)
+            for name in names:
+                self.cluster.revive(name)
+            time.sleep(event.lasts)
+        return True
+
+    def change(self, event):
+        """Another node joins; this one drains while the faults go on."""
+        if event.names[0] not in self.cluster.names("storage-node"):
+            self.notes.append(f"{event.names[0]} has left already")
+            return False
+        self.notes.append(f"{self.cluster.join_node()} joined, {event.names[0]} leaves")
+        self.cluster.cli("node", "drain", event.names[0], "--json")
+        self.leaving = event.names[0]
+        return True
+
+    def leave(self, must=True):
+        """The drained node goes as soon as nothing stands on it."""
+        until = time.monotonic() + (self.whole_s if must else 0)
+        while self.leaving:
+            broken = any(self.leaving in names for _, _, names, _ in self.endings)
+            try:
+                if not broken and self.cluster.shards_of(self.leaving) == 0:
+                    self.cluster.retire(self.leaving)
+                    self.notes.append(f"{self.leaving} was removed")
+                    self.counts["remove-node"] += 1
+                    self.leaving = ""
+                    return
+            except self.cluster.Failed:  # no voter answered, or one that does not know yet
+                pass
+            if time.monotonic() >= until:
+                return
+            time.sleep(0.5)
+
+    @staticmethod
+    def online(status):
+        return all(disk["state"] in ("online", "full") for disk in status["disks"])
 
     @staticmethod
     def brief(status):
@@ -168,17 +272,28 @@ class Nemesis:
                     "not online": [disk["path"] for disk in status["disks"] if disk["state"] != "online"]})
 
     def run(self, start, watch):
-        """watch() is called between events; it raises when the run has to end."""
+        """watch() is called between events; it raises when the run has to end. Returns by how much grave faults made it later."""
+        begun = start
         for event in self.events:
             self.finish(start + event.at)
             time.sleep(max(0.0, start + event.at - time.monotonic()))
             watch()
-            self.say(f"{time.monotonic() - start:7.1f} s  {event.kind:<14} {' '.join(event.names)} "
+            if self.leaving and self.number % 4 == 0:
+                self.leave(must=False)
+            here = self.cluster.names("storage-node") + self.cluster.names("gateway") + self.cluster.names("metadata")
+            if event.kind in self.missing or not set(event.names) <= set(here):
+                self.skipped[event.kind] += 1
+                continue
+            self.say(f"{time.monotonic() - begun:7.1f} s  {event.kind:<14} {' '.join(event.names)} "
                      f"{event.more if event.more is not None else ''} for {event.lasts:.1f} s")
-            if event.kind == "wipe-disk":
-                self.counts[event.kind] += self.wipe(event)
+            if event.kind in GRAVE_FAULTS:
+                since = time.monotonic()
+                self.counts[event.kind] += self.grave(event)
+                start += time.monotonic() - since
                 continue
             self.counts[event.kind] += 1
-            self.later(time.monotonic() + event.lasts, self.begin(event))
+            self.later(time.monotonic() + event.lasts, event.names, self.begin(event))
         self.finish(float("inf"))
+        self.leave()
         watch()
+        return start - begun

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""Chaos: a real cluster under load while processes are killed, stopped and cut off from each other and a disk is wiped;
-then everything is healed, and what the clients saw must be in order.
+"""Chaos: a real cluster under load while processes are killed, stopped and cut off from each other, system calls fail, clocks are
+wrong, a disk is full, wiped, damaged or in the wrong machine, and nodes come and go; then everything is healed, and what the clients
+saw must be in order.
 
-    tests/chaos/run_chaos.py [--seconds 60] [--seed S] [--voters 3] [--workers 5] [--wipes N] [--keep]
+    tests/chaos/run_chaos.py [--seconds 60] [--seed S] [--voters 3] [--workers 5] [--graves N] [--keep]
 
 Checked: each key's history is linearizable (registers, conditional writes, sets that are listed), every byte that a read
 returned is the writer's (SHA-256), no process ended by itself, and after healing, each within a bounded time: every stripe
-at full strength, every key readable through every gateway. The seed gives the schedule and what the workers draw, not the
-timing of the kernel. On a violation the folder stays. CAIRN_BINARY names another binary.
+at full strength, every key readable through every gateway, `cairn fsck` clean. The seed gives the schedule and what the
+workers draw, not the timing of the kernel. On a violation the folder stays. CAIRN_BINARY names another binary.
 """
 import argparse
 import collections
@@ -46,7 +47,7 @@ def arguments():
     parser.add_argument("--seed", type=int, default=int(os.environ.get("CAIRN_SEED", "0")) or secrets.randbelow(1 << 31))
     parser.add_argument("--voters", type=int, default=3)
     parser.add_argument("--workers", type=int, default=5)
-    parser.add_argument("--wipes", type=int, default=1, help="disks that are wiped (default %(default)s)")
+    parser.add_argument("--graves", type=int, help="grave faults, see nemesis.py (default 2, or one in 100 s from 10 minutes on)")
     parser.add_argument("--longest", type=float, help="seconds of the longest fault (default 6, or 45 from 10 minutes on)")
     parser.add_argument("--keep", action="store_true", help="keep the folder even if all is well")
     return parser.parse_args()
@@ -57,7 +58,7 @@ class Run:
         self.options = options
         self.folder = tempfile.mkdtemp(prefix="cairn-chaos-")
         self.cluster = self.nemesis = self.shown = None
-        self.wipes = 0
+        self.missing = {}   # kind of fault: why this machine has none
         self.findings, self.operations, self.unknown, self.late = [], 0, 0, []
         self.log = open(os.path.join(self.folder, "faults"), "w", encoding="utf-8")
 
@@ -74,12 +75,18 @@ class Run:
     def start(self):
         options = self.options
         self.cluster = ChaosCluster(os.path.join(self.folder, "c"), options.voters, NODES, DISKS, GATEWAYS)
+        nodes, long_run = self.cluster.names("storage-node"), options.seconds >= 600
+        if not self.cluster.small_disk(nodes[options.seed % len(nodes)], 3000 if long_run else 600):
+            self.missing["fill-disk"] = "file systems cannot be mounted"
+        if not self.cluster.can_fail_calls():
+            self.missing["fail-calls"] = "strace may not trace"
+        if not self.cluster.clock_library():
+            self.missing["skew-node"] = self.missing["skew-voter"] = "no C compiler"
         self.shown = self.cluster.up(lambda name: None)
         self.cluster.all_started()
         self.gateways = [(url.rpartition("/")[2].split(":")[0], int(url.rpartition(":")[2])) for url in self.shown["gateways"]]
         made = self.client(0).make_bucket(BUCKET)
         true(made.status == 200, f"make bucket: {made}")
-        self.wipes = options.wipes
 
     def client(self, number):
         return S3(*self.gateways[number], self.shown["access_key"], self.shown["secret_key"], timeout=30)
@@ -92,9 +99,10 @@ class Run:
     def break_things(self):
         options = self.options
         longest = options.longest or (6.0 if options.seconds < 600 else 45.0)
+        graves = options.graves if options.graves is not None else 2 if options.seconds < 600 else options.seconds // 100
         events = nemesis.schedule(options.seed, options.seconds, self.cluster.names("storage-node"), self.cluster.names("gateway"),
-                                  self.cluster.names("metadata"), BUDGET, self.wipes, longest)
-        self.nemesis = nemesis.Nemesis(self.cluster, events, self.say, WHOLE_S)
+                                  self.cluster.names("metadata"), BUDGET, graves, longest, self.cluster.small)
+        self.nemesis = nemesis.Nemesis(self.cluster, events, self.say, WHOLE_S, self.missing)
         self.files = [os.path.join(self.folder, f"worker{number}.jsonl") for number in range(options.workers)]
         start = time.monotonic()
         plan = {"seed": options.seed, "gateways": self.gateways, "access": self.shown["access_key"],
@@ -105,8 +113,8 @@ class Run:
         for worker in workers:
             worker.start()
         try:
-            self.nemesis.run(start, self.watch)
-            time.sleep(max(0.0, start + options.seconds - time.monotonic()))
+            later = self.nemesis.run(start, self.watch)
+            time.sleep(max(0.0, start + later + options.seconds - time.monotonic()))
             self.cluster.heal()
             time.sleep(CALM_S)
             self.watch()
@@ -129,9 +137,20 @@ class Run:
         true(strength["unreadable"] == 0, f"stripes are lost: {self.nemesis.brief(status)}")
         true(reached, f"not whole {bound} s after healing: {self.nemesis.brief(status)}")
 
-    def wipe_of_a_disk(self):
-        if not self.nemesis.wiped:
-            raise Skip("no disk was wiped")
+    def machine_has_all(self):
+        if self.missing:
+            raise Skip("; ".join(f"no {kind}: {why}" for kind, why in self.missing.items()))
+
+    def fsck_is_clean(self):
+        """What was being moved or freed is a finding for some minutes."""
+        begun = time.monotonic()
+        while True:
+            found = self.cluster.cli_any("fsck", "--json")
+            if found is not None and found["clean"]:
+                self.say(f"fsck is clean after {time.monotonic() - begun:.1f} s")
+                return
+            true(time.monotonic() < begun + WHOLE_S, f"fsck, {WHOLE_S} s after healing: {json.dumps(found)[:3000]}")
+            time.sleep(2)
 
     def read_all(self):
         """Every key that was ever named, through every gateway; the reads are part of the histories."""
@@ -199,6 +218,8 @@ class Run:
                  "unknown_verdicts": undecided}
         for note in self.nemesis.notes if self.nemesis else []:
             self.say(f"note: {note}")
+        if self.nemesis and self.nemesis.skipped:
+            self.say(f"not done, for want of the node or of what this machine lacks: {dict(self.nemesis.skipped)}")
         self.say("chaos: " + json.dumps(shown))
 
     def report(self):
@@ -212,15 +233,16 @@ def main():
     options = arguments()
     run, counter = Run(options), Counter("chaos")
     again = f"tests/chaos/run_chaos.py --seconds {options.seconds} --seed {options.seed} --voters {options.voters} " \
-            f"--workers {options.workers}" + (f" --wipes {options.wipes}" if options.wipes is not None else "") + \
+            f"--workers {options.workers}" + (f" --graves {options.graves}" if options.graves is not None else "") + \
             (f" --longest {options.longest}" if options.longest else "")
     run.say(f"seed {options.seed}; again: {again}")
     try:
         if counter.case("the cluster starts", run.start):
             counter.case("load while things break", run.break_things)
-            counter.case("a disk is wiped", run.wipe_of_a_disk)
+            counter.case("this machine has every fault", run.machine_has_all)
             counter.case("full strength after healing", run.whole_again)
             counter.case("every key is readable after healing", run.read_all)
+            counter.case("fsck is clean after healing", run.fsck_is_clean)
             counter.case("every history is in order", run.in_order)
             counter.case("no process ended by itself", run.no_process_ended)
         run.figures()
