@@ -12,6 +12,7 @@
 #include "server/cluster.h"
 #include "server/cluster_watch.h"
 #include "server/dir_change.h"
+#include "server/forecast.h"
 #include "server/held.h"
 #include "server/json_set.h"
 #include "server/node_find.h"
@@ -274,6 +275,10 @@ static unsigned state_change(const struct admin_query *query, const struct meta_
         json_number_set(*ret_json, "shards_on_it", held.shards);
         json_number_set(*ret_json, "shards_to_move", moves ? held.shards : 0);
         json_number_set(*ret_json, "bytes_to_move", moves ? held.bytes : 0);
+        if (dry_run) {
+            bool leaves = moves || state == META_DISK_REMOVED;
+            forecast_add(server, map, &disk->id, leaves ? 1 : 0, moves ? held.bytes : 0, *ret_json);
+        }
     }
     return status;
 }

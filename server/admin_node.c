@@ -8,6 +8,7 @@
 #include "server/admin_api.h"
 #include "server/cluster.h"
 #include "server/cluster_watch.h"
+#include "server/forecast.h"
 #include "server/held.h"
 #include "server/node_find.h"
 
@@ -119,11 +120,15 @@ static unsigned change(const struct admin_query *query, const struct meta_cluste
         return 503;
     }
     bool moves = state == META_NODE_DRAINING;
+    bool leaves = moves || state == META_NODE_REMOVED_FOR_EVER;
     char id[ID_HEX_BYTES];
     id_hex(node->id.bytes, id);
     *ret_json = json_pack("{s:s,s:s,s:b,s:I,s:I,s:I}", "node", id, "state", states[state], "dry_run", dry_run ? 1 : 0,
                           "shards_on_it", (json_int_t)held.shards, "shards_to_move", (json_int_t)(moves ? held.shards : 0),
                           "bytes_to_move", (json_int_t)(moves ? held.bytes : 0));
+    if (dry_run) {
+        forecast_add(server, map, disks, leaves ? held.disk_count : 0, moves ? held.bytes : 0, *ret_json);
+    }
     return 200;
 }
 

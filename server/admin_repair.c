@@ -8,17 +8,12 @@
 #include "server/admin_strength.h"
 #include "server/cluster.h"
 #include "server/cluster_watch.h"
+#include "server/forecast.h"
 #include "server/held.h"
 #include "server/json_set.h"
 #include "server/server_background.h"
 
 #include <string.h>
-
-/* How long `amount` takes at `rate`; null where nothing is moving. */
-static json_t *eta_json(uint64_t amount, double rate)
-{
-    return amount == 0 ? json_integer(0) : rate > 0 ? json_integer((json_int_t)((double)amount / rate) + 1) : json_null();
-}
 
 enum flag { REPAIR_PAUSED, REBALANCE_STOPPED };
 
@@ -80,7 +75,7 @@ static unsigned repair_show(const struct admin_query *query, const struct meta_c
     (void)json_object_set_new(json, "paused", json_boolean(upkeep.repair_paused));
     (void)json_object_set_new(json, "held", json_boolean(server->cluster != NULL && cluster_watch_many_silent(server, map)));
     json_number_set(json, "queued_extents", waiting);
-    (void)json_object_set_new(json, "eta_seconds", eta_json(waiting, progress.extents_per_second));
+    (void)json_object_set_new(json, "eta_seconds", json_eta(waiting, progress.extents_per_second));
     json_number_set(json, "rebuilt_extents", progress.rebuilt_extents);
     json_number_set(json, "rebuilt_bytes", progress.rebuilt_bytes);
     json_number_set(json, "failed_extents", progress.failed_extents);
@@ -134,6 +129,9 @@ static unsigned repair_run(const struct admin_query *query, const struct meta_cl
     *ret_json = json_pack("{s:s,s:b,s:I,s:I,s:I,s:I}", "action", "run", "dry_run", dry_run ? 1 : 0, "disks_given_up",
                           (json_int_t)held.disk_count, "shards_to_rebuild", (json_int_t)held.shards, "bytes_to_rebuild",
                           (json_int_t)held.bytes, "unreadable_extents", (json_int_t)held.unsafe);
+    if (dry_run) {
+        forecast_add(server, map, disks, held.disk_count, held.bytes, *ret_json);
+    }
     return 200;
 }
 
@@ -197,10 +195,11 @@ static unsigned rebalance_show(const struct admin_query *query, const struct met
     json_number_set(json, "extents_to_move", misplaced.extents);
     json_number_set(json, "shards_to_move", misplaced.shards);
     json_number_set(json, "bytes_to_move", misplaced.bytes);
-    (void)json_object_set_new(json, "eta_seconds", eta_json(misplaced.bytes, progress.moved_bytes_per_second));
+    (void)json_object_set_new(json, "eta_seconds", json_eta(misplaced.bytes, progress.moved_bytes_per_second));
     json_number_set(json, "moved_shards", progress.walk.moved_shards);
     json_number_set(json, "moved_bytes", progress.walk.moved_bytes);
     json_number_set(json, "failed_extents", progress.walk.failed);
+    (void)json_object_set_new(json, "failure_domains", forecast_domains(server, map, NULL, 0));
     *ret_json = json;
     return 200;
 }

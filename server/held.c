@@ -26,6 +26,8 @@ static void on_extent(void *data, const struct meta_group *group, uint64_t up, c
         here += own ? 1 : 0;
         others += !own && !missing && (up >> at & 1) != 0 ? 1 : 0;
     }
+    unsigned wide = (unsigned)(extent->class_k > extent->code.k ? extent->class_k : extent->code.k) + extent->class_m;
+    held->widest = here > 0 && wide > held->widest ? wide : held->widest;
     held->extents += here > 0;
     held->shards += here;
     held->bytes += here * ((extent->stored_bytes + extent->code.k - 1) / extent->code.k);
@@ -46,32 +48,18 @@ enum errc held_count(struct server *server, struct held *held, struct error *e)
     return rc;
 }
 
-static bool group_has(const struct meta_group *group, const struct held *held)
-{
-    for (unsigned p = 0; p < group->disk_count; p++) {
-        if (is_of(held, group->disks[p])) {
-            return true;
-        }
-    }
-    return false;
-}
-
 unsigned places_suffice(struct server *server, const struct held *held, struct error *e)
 {
-    unsigned width = 0;
+    unsigned width = (unsigned)server->class_k + server->class_m;
     unsigned places = 0;
-    for (uint32_t i = 0; i < held->map->group_count; i++) {
-        const struct meta_group *group = &held->map->groups[i];
-        unsigned wide = (unsigned)group->class_k + group->class_m;
-        width = group_has(group, held) && wide > width ? wide : width;
-    }
+    width = held->widest > width ? held->widest : width;
     for (uint32_t i = 0; i < held->map->disk_count; i++) {
         const struct meta_disk *disk = &held->map->disks[i];
         bool takes = cluster_layout_standing(server, held->map, disk) == LAYOUT_TAKES;
         places += takes && !is_of(held, disk->id) ? 1 : 0;
     }
     if (places < width) {
-        (void)error_set(e, ERRC_CONFLICT, "%u disks would be left, and the code of what stands there has %u shards: add disks first",
+        (void)error_set(e, ERRC_CONFLICT, "%u disks would be left, and the code of what stands there, or of new buckets, has %u shards: add disks first",
                         places, width);
         return 409;
     }

@@ -14,13 +14,15 @@ struct held {
     /* counted */
     uint64_t extents, shards, bytes;
     uint64_t unsafe; /* extents that have fewer than k shards in service without these disks */
+    unsigned widest; /* shards of the widest extent that stands there */
 };
 
 /* Looks at every extent of the groups that have one of the disks. */
 MUST_CHECK enum errc held_count(struct server *server, struct held *held, struct error *e);
 /*
- * Would what stands on these disks find places without them? 200; 409 and why: fewer disks would take shards than the widest code
- * of their groups has, so that what is drained would wait for ever. Only disks in service, of nodes that take, count.
+ * After held_count(): would what stands on these disks find places without them, and new buckets disks enough? 200; 409 and why: fewer
+ * disks would take shards than the widest extent there, or the code of new buckets, has, so that what is drained would wait for
+ * ever. Only disks in service, of nodes that take, count. A storage class that nothing there is in hinders nothing.
  */
 unsigned places_suffice(struct server *server, const struct held *held, struct error *e);
 

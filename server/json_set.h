@@ -7,6 +7,8 @@
 #include <jansson.h>
 
 void json_number_set(json_t *json, const char *name, uint64_t value);
+/* How long `amount` takes at that rate, in seconds; null: nobody knows. Gives. */
+json_t *json_eta(uint64_t amount, double per_second);
 /* As 32 hexadecimal digits. */
 void json_id_set(json_t *json, const char *name, const uint8_t bytes[ID_BYTES]);
 

@@ -28,6 +28,7 @@ struct server_background {
     pthread_mutex_t rate_lock;
     uint64_t rate_since_ns, rate_repaired, rate_moved_bytes;
     double rate, moved_rate;
+    double moved_rate_seen;        /* the last one that was not 0 */
     struct upkeep upkeep;      /* as last told */
 };
 
@@ -208,18 +209,20 @@ void background_progress(struct server_background *background, struct background
         double seconds = (double)(now - background->rate_since_ns) / 1e9;
         background->rate = (double)(repair.repaired - background->rate_repaired) / seconds;
         background->moved_rate = (double)(repair.walk.moved_bytes - background->rate_moved_bytes) / seconds;
+        background->moved_rate_seen = background->moved_rate > 0 ? background->moved_rate : background->moved_rate_seen;
         background->rate_since_ns = now;
         background->rate_repaired = repair.repaired;
         background->rate_moved_bytes = repair.walk.moved_bytes;
     }
     double rate = background->rate;
     double moved_rate = background->moved_rate;
+    double moved_rate_seen = background->moved_rate_seen;
     (void)pthread_mutex_unlock(&background->rate_lock);
     *ret_progress = (struct background_progress){
         .rebuilt_extents = repair.repaired, .rebuilt_bytes = repair.bytes_written, .failed_extents = repair.failed,
         .extents_per_second = rate, .freed_extents = gc_worker_freed(background->gc),
         .swept_shards = orphan_sweep_freed(background->sweep), .repair_paused = repair.paused, .walk = repair.walk,
-        .moved_bytes_per_second = moved_rate,
+        .moved_bytes_per_second = moved_rate, .moved_bytes_per_second_seen = moved_rate_seen,
     };
 }
 

@@ -24,6 +24,7 @@ struct background_progress {
     uint64_t swept_shards;     /* orphans */
     bool repair_paused;
     double moved_bytes_per_second;  /* of the moves under way; 0: none */
+    double moved_bytes_per_second_seen; /* of the last moves since the start; 0: there were none */
     struct repair_walk_counts walk; /* of shards that stand where they should not */
 };
 

@@ -97,6 +97,44 @@ void format_status(const json_t *json)
     format_disks(json);
 }
 
+void format_forecast(const json_t *json)
+{
+    static const char *const levels[] = { "zone", "rack", "node" };
+    const json_t *domains = json_object_get(json, "failure_domains");
+    const json_t *eta = json_object_get(json, "eta_seconds");
+    char amount[AMOUNT_BYTES];
+    if (json_is_integer(eta) && json_integer_value(eta) > 0 && json_is_true(json_object_get(json, "dry_run"))) {
+        (void)printf("At the rate of the last moves it takes %s.\n", format_duration((long long)json_integer_value(eta), amount));
+    }
+    if (!json_is_object(domains)) {
+        return;
+    }
+    bool same = true;
+    long long groups = format_number(domains, "groups");
+    for (size_t i = 0; i < sizeof(levels) / sizeof(levels[0]); i++) {
+        const json_t *level = json_object_get(domains, levels[i]);
+        if (i == 1 && json_equal(level, json_object_get(domains, levels[0])) != 0) {
+            continue; /* nobody has named racks: each zone is one */
+        }
+        long long exposed = format_number(level, "exposed_after");
+        long long exposed_now = format_number(level, "exposed_before");
+        long long worse = format_number(level, "groups_worse");
+        long long better = format_number(level, "groups_better");
+        if (exposed != exposed_now) {
+            (void)printf("Of %lld placement groups %lld would not bear the loss of one %s, now %lld.\n", groups, exposed, levels[i],
+                         exposed_now);
+        }
+        if (worse > 0 || better > 0) {
+            (void)printf("Of %lld placement groups %lld would have more shards of an extent in one %s, %lld fewer: at most %lld, now %lld.\n",
+                         groups, worse, levels[i], better, format_number(level, "most_after"), format_number(level, "most_before"));
+        }
+        same = same && exposed == exposed_now && worse == 0 && better == 0;
+    }
+    if (same) {
+        (void)printf("Failure domains: every rule holds as it does now.\n");
+    }
+}
+
 void format_buckets(const json_t *json)
 {
     const json_t *buckets = json_object_get(json, "buckets");
@@ -199,6 +237,7 @@ void format_node_state(const json_t *json)
         (void)printf("%lld shards, %s, %s other nodes. 'cairn node remove' is possible when none is left.\n", (long long)moves,
                      format_bytes(format_number(json, "bytes_to_move"), amount), dry_run ? "would move to" : "move to");
     }
+    format_forecast(json);
 }
 
 void format_member(const json_t *json)

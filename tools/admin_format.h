@@ -12,6 +12,8 @@ const char *format_duration(long long seconds, char text[FORMAT_AMOUNT_BYTES]);
 /* A member of an answer; 0 where it is absent or null. */
 long long format_number(const json_t *json, const char *name);
 void format_status(const json_t *json);
+/* What a change would do: `eta_seconds` and `failure_domains` of a --dry-run; nothing where there are none. */
+void format_forecast(const json_t *json);
 void format_buckets(const json_t *json);
 void format_disks(const json_t *json);
 void format_explain(const json_t *json);

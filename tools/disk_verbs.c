@@ -58,6 +58,7 @@ static void format_state(const json_t *json)
                      format_number(json, "shards_to_move"), format_bytes(format_number(json, "bytes_to_move"), amount),
                      dry_run ? "would move to" : "move to");
     }
+    format_forecast(json);
 }
 
 /* Of a relative path only this process knows what it stands for; an absolute one is the server's, or the node's. */

@@ -90,6 +90,7 @@ static void format_repair_change(const json_t *json)
         (void)printf("%lld extents have too few shards left to be rebuilt: they wait for these disks.\n",
                      format_number(json, "unreadable_extents"));
     }
+    format_forecast(json);
 }
 
 int admin_repair_run(int argc, char **argv)
@@ -136,6 +137,7 @@ static void format_rebalance(const json_t *json)
     eta_print(json);
     (void)printf("\nMoved         %lld shards, %s since the leading voter's start; %lld attempts failed\n", format_number(json, "moved_shards"),
                  format_bytes(format_number(json, "moved_bytes"), amount), format_number(json, "failed_extents"));
+    format_forecast(json);
 }
 
 static void format_rebalance_change(const json_t *json)

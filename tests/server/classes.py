@@ -96,6 +96,9 @@ def several(cluster):
     equal(s3.request("PUT", "/bucket").status, 200, "bucket")
     refused = put(s3, "bucket", "nothing", b"x", "SMALL", 400)
     equal(refused.code, "InvalidStorageClass", "a class that nobody made")
+    cluster.cli("class", "set", "WIDE", CODES["WIDE"])  # of all twelve disks, but nothing is in it yet
+    dry = json.loads(cluster.cli("node", "drain", "node6", "--dry-run", "--json"))
+    equal((dry["failure_domains"]["breaks"], dry["failure_domains"]["node"]["exposed_after"]), (["node"], 0), "five nodes for 4+2")
     for name, code in CODES.items():
         has(cluster.cli("class", "set", name, code), [name, code], "class set")
         for size in SIZES:  # at once, by another gateway than the next
@@ -112,6 +115,7 @@ def several(cluster):
         check(cluster.cli, s3, "bucket", name, code, shown)
     page = s3.request("GET", "/bucket", "list-type=2&prefix=WIDE").body.decode()
     equal(set(re.findall("<StorageClass>([^<]*)", page)), {"WIDE"}, "StorageClass in a listing")
+    has(cluster.cli("node", "drain", "node6", status=1), ["10 disks", "12 shards"], "a drain that 8+4 forbids")
     refusals(cluster)
     copies_and_uploads(cluster, s3)
     bucket_class(cluster, s3)

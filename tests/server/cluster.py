@@ -499,6 +499,10 @@ def drained(cluster):
     has(cluster.cli("node", "drain", "nobody", status=1), "no storage node", "draining nobody")
     dry = json.loads(cluster.cli("node", "drain", node, "--dry-run", "--json"))
     true(dry["dry_run"] and dry["shards_to_move"] > 0 and dry["bytes_to_move"] > 0, f"what draining would move: {dry}")
+    domains = dry["failure_domains"]
+    lopsided = node not in ("node1", "node4", "node7")  # they are zone 1; without one of the others three of six nodes are in it
+    equal((domains["zone"]["exposed_after"], "zone" in domains["breaks"], domains["node"]["most_after"]),
+          (domains["groups"] if lopsided else 0, lopsided, 1), f"failure domains without {node}")
     states = {n["name"]: n["state"] for n in json.loads(cluster.cli("node", "list", "--json"))["nodes"]}
     equal(states[node], "in", "state after a dry run")
     cluster.cli("node", "drain", node)

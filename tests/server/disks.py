@@ -101,6 +101,7 @@ def added(cluster):
     # The old one goes: all that it has stands on the new one then.
     dry = json.loads(cluster.cli("disk", "drain", name, "--dry-run", "--json"))
     true(dry["dry_run"] and dry["shards_to_move"] > 0 and dry["bytes_to_move"] > 0, f"dry run: {dry}")
+    equal(dry["failure_domains"]["breaks"], [], "the new disk is in the old one's node")
     equal(disks(cluster)[name]["placement"], "in", "after a dry run")
     has(cluster.cli("disk", "remove", name, status=1), "cairn disk drain", "a disk with shards")
     cluster.cli("disk", "drain", name)
