@@ -505,9 +505,17 @@ static enum errc log_sync(struct node_disk *disk, struct segment *segment, const
                           unsigned count, struct error *e)
 {
     enum errc rc = disk->env->vt->pwritev(disk->env, segment->file, iov, count, segment->end, e);
+    if (rc == ERRC_NO_SPACE && PLANT(PLANT_FULL_DISK_TAKEN)) {
+        error_clear(e);
+        rc = ERRC_OK;
+    }
     if (rc == ERRC_OK) {
         rc = PLANT(PLANT_SHARD_NOT_SYNCED) ? ERRC_OK : disk->env->vt->fdatasync(disk->env, segment->file, e);
         atomic_fetch_add(&disk->fsync_count, 1);
+        if (rc != ERRC_OK && PLANT(PLANT_SYNC_TRIED_AGAIN)) {
+            error_clear(e);
+            rc = disk->env->vt->fdatasync(disk->env, segment->file, e);
+        }
         if (rc == ERRC_NO_SPACE) {
             rc = ERRC_IO; /* pages may be lost: what a failed sync leaves cannot be trusted */
         }

@@ -18,6 +18,11 @@ enum plant {
     PLANT_RETRY_DONE_TWICE,        /* metadata: the name of a repeated command is not looked at */
     PLANT_CONDITION_IGNORED,       /* metadata: a put with a condition does not look at it */
     PLANT_CHECKSUM_NOT_CHECKED,    /* storage-node and gateway: cells are taken as they are read */
+    PLANT_SYNC_TRIED_AGAIN,        /* storage-node: a sync that failed is called again, and believed */
+    PLANT_FULL_DISK_TAKEN,         /* storage-node: a write that found no space counts as done */
+    PLANT_EPOCH_IGNORED,           /* metadata: a repair is published whatever became of the extent meanwhile */
+    PLANT_STATE_NOT_SYNCED,        /* metadata: term, vote and generation are renamed into place without a sync */
+    PLANT_NAME_NOT_SYNCED,         /* the same, without a sync of the folder */
     PLANT_COUNT,
 };
 

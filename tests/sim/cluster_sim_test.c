@@ -133,9 +133,10 @@ static void a_cluster_keeps_what_it_acknowledged(void **state)
     print_message("%" PRIu64 " seeds: %" PRIu64 " operations ok, %" PRIu64 " refused, %" PRIu64 " of unknown outcome, %" PRIu64
                   " unreadable for a while\n", count, totals.ok, totals.refused, totals.unknown, totals.unreadable);
     print_message("power cuts of nodes %" PRIu64 ", of voters %" PRIu64 ", partitions %" PRIu64 ", disconnects %" PRIu64
-                  ", slow links %" PRIu64 ", flipped bits %" PRIu64 ", blackouts %" PRIu64 "\n", totals.faults[FAULT_NODE_CRASH], totals.faults[FAULT_VOTER_CRASH],
+                  ", slow links %" PRIu64 ", flipped bits %" PRIu64 ", blackouts %" PRIu64 ", failing disks %" PRIu64 ", wrong clocks %" PRIu64 "\n", totals.faults[FAULT_NODE_CRASH], totals.faults[FAULT_VOTER_CRASH],
                   totals.faults[FAULT_PARTITION], totals.faults[FAULT_DISCONNECT], totals.faults[FAULT_SLOW],
-                  totals.faults[FAULT_FLIP], totals.faults[FAULT_BLACKOUT]);
+                  totals.faults[FAULT_FLIP], totals.faults[FAULT_BLACKOUT], totals.faults[FAULT_DISK_ERROR],
+                  totals.faults[FAULT_CLOCK]);
     assert_true(totals.ok > count * OPERATIONS / 2);
 }
 

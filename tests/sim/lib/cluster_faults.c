@@ -2,6 +2,7 @@
 
 #include "common/base/assert.h"
 
+#include <errno.h>
 #include <string.h>
 
 #define NODES_AWAY_MAX 2
@@ -32,11 +33,17 @@ static bool flip(struct cluster_faults *f)
 
 /* ---- power cuts ---- */
 
-static unsigned nodes_away(const struct cluster_sim *c)
+static bool node_whole(const struct cluster_faults *f, unsigned node)
+{
+    const struct node_sim *n = f->cluster->nodes[node];
+    return n != NULL && n->online && !f->failing[node];
+}
+
+static unsigned nodes_away(const struct cluster_faults *f)
 {
     unsigned away = 0;
-    for (unsigned i = 0; i < c->node_count; i++) {
-        away += c->nodes[i] == NULL || !c->nodes[i]->online ? 1 : 0;
+    for (unsigned i = 0; i < f->cluster->node_count; i++) {
+        away += !node_whole(f, i) ? 1 : 0;
     }
     return away;
 }
@@ -50,12 +57,50 @@ static unsigned voters_away(const struct cluster_sim *c)
     return away;
 }
 
+static bool node_may_fail(const struct cluster_faults *f, unsigned node)
+{
+    unsigned most = flips(f) ? NODES_AWAY_MAX - 1 : NODES_AWAY_MAX;
+    return nodes_away(f) < most && (node != FLIPPED_NODE || !flips(f)) && node_whole(f, node);
+}
+
+static void calls_fail(struct cluster_faults *f, unsigned node, unsigned calls, int error)
+{
+    env_sim_machine_fail(f->cluster->nodes[node]->process.env, calls, error);
+    f->failing[node] = true;
+}
+
+/* Writes and syncs of all nodes. No budget here: what failed was not acknowledged. */
+static bool disk_error_everywhere(struct cluster_faults *f)
+{
+    int error = below(f, 2) == 0 ? ENOSPC : EIO;
+    unsigned calls = error == ENOSPC ? ENV_SIM_WRITES : ENV_SIM_WRITES | ENV_SIM_SYNCS;
+    for (unsigned i = 0; i < f->cluster->node_count; i++) {
+        if (node_whole(f, i) && (i != FLIPPED_NODE || !flips(f))) {
+            calls_fail(f, i, calls, error);
+        }
+    }
+    return true;
+}
+
+static bool disk_error(struct cluster_faults *f)
+{
+    unsigned node = below(f, f->cluster->node_count);
+    if (below(f, 4) == 0) {
+        return disk_error_everywhere(f);
+    }
+    bool may = node_may_fail(f, node);
+    if (may) {
+        bool full = below(f, 4) == 0;
+        calls_fail(f, node, full ? ENV_SIM_WRITES : 1 + below(f, 7), full ? ENOSPC : EIO);
+    }
+    return may;
+}
+
 static bool node_crash(struct cluster_faults *f)
 {
     struct cluster_sim *c = f->cluster;
     unsigned node = below(f, c->node_count);
-    unsigned most = flips(f) ? NODES_AWAY_MAX - 1 : NODES_AWAY_MAX;
-    bool may = nodes_away(c) < most && (node != FLIPPED_NODE || !flips(f)) && c->nodes[node] != NULL && c->nodes[node]->online;
+    bool may = node_may_fail(f, node);
     if (may) {
         cluster_sim_node_crash(c, node);
     }
@@ -94,7 +139,12 @@ static void restart_some(struct cluster_faults *f, bool all)
 {
     struct cluster_sim *c = f->cluster;
     for (unsigned i = 0; i < c->node_count; i++) {
-        if (c->nodes[i] == NULL && (all || below(f, 4) == 0)) {
+        bool chosen = all || below(f, 4) == 0;
+        if (chosen && f->failing[i] && c->nodes[i] != NULL) { /* a disk that failed is in service again after the next start */
+            cluster_sim_node_crash(c, i);
+        }
+        if (chosen && c->nodes[i] == NULL) {
+            f->failing[i] = false;
             cluster_sim_node_start(c, i);
         }
     }
@@ -103,6 +153,29 @@ static void restart_some(struct cluster_faults *f, bool all)
             cluster_sim_voter_start(c, i);
         }
     }
+}
+
+/* ---- clocks ---- */
+
+/* Up to half a day: certificates, which are not here, allow a day. */
+static bool clock_wrong(struct cluster_faults *f)
+{
+    struct cluster_sim *c = f->cluster;
+    unsigned which = below(f, 3);
+    struct env *env = NULL;
+    if (which == 0 && c->gateway_count > 0) {
+        env = c->gateways[below(f, c->gateway_count)]->process.env;
+    } else if (which == 1) {
+        const struct node_sim *n = c->nodes[below(f, c->node_count)];
+        env = n != NULL ? n->process.env : NULL;
+    } else {
+        const struct voter_sim *v = c->voters[below(f, CLUSTER_VOTERS)];
+        env = v != NULL ? v->process.env : NULL;
+    }
+    if (env != NULL) {
+        env_sim_machine_wall(env, (int64_t)below(f, 86400000) - 43200000);
+    }
+    return env != NULL;
 }
 
 /* ---- the network ---- */
@@ -200,7 +273,7 @@ void cluster_faults_open(struct cluster_faults *f, struct cluster_sim *cluster, 
 static void fault_begin(struct cluster_faults *f)
 {
     static bool (*const begin[FAULT_KINDS])(struct cluster_faults *f) = { node_crash, voter_crash, partition, disconnect, slow,
-                                                                              flip, blackout };
+                                                                              flip, blackout, disk_error, clock_wrong };
     unsigned kind = below(f, FAULT_KINDS);
     if ((f->enabled >> kind & 1) != 0 && begin[kind](f)) {
         f->counts[kind]++;

@@ -20,12 +20,15 @@ struct sim_name {
     struct sim_name *next;
 };
 
+/* LOST: written, and no later sync writes it, for one that should have has failed (what Linux does with such pages). */
+enum dirtiness { CLEAN, DIRTY, LOST };
+
 struct sim_node {
     uint64_t inode;
     bool is_dir;
     struct sim_name *names;   /* folder */
     struct plane live, durable;
-    uint8_t *dirty;           /* one byte for each sector of the live plane's capacity */
+    uint8_t *dirty;           /* one byte for each sector of the live plane's capacity: enum dirtiness */
     uint8_t *allocated;       /* one byte for each block of it */
     struct sim_node *next;    /* of all nodes of the disk */
     struct sim_node *clone;   /* while a crash is made */
@@ -328,11 +331,21 @@ void disk_sim_truncate(struct sim_node *node, uint64_t size)
 void disk_sim_sync(struct sim_node *node)
 {
     plane_resize(&node->durable, node->live.size);
-    if (node->live.size > 0) {
-        memcpy(node->durable.data, node->live.data, node->live.size);
+    for (uint64_t at = 0; at < node->live.size; at += SECTOR_BYTES) {
+        if (node->dirty[at / SECTOR_BYTES] != LOST) {
+            uint64_t left = node->live.size - at;
+            memcpy(node->durable.data + at, node->live.data + at, left < SECTOR_BYTES ? left : SECTOR_BYTES);
+            node->dirty[at / SECTOR_BYTES] = CLEAN;
+        }
     }
-    if (node->live.capacity > 0) {
-        memset(node->dirty, 0, node->live.capacity / SECTOR_BYTES);
+}
+
+void disk_sim_sync_fail(struct sim_node *node)
+{
+    for (uint64_t at = 0; at < node->live.size; at += SECTOR_BYTES) {
+        if (node->dirty[at / SECTOR_BYTES] == DIRTY) {
+            node->dirty[at / SECTOR_BYTES] = LOST;
+        }
     }
 }
 
@@ -374,7 +387,7 @@ static void crash_sector(const struct sim_node *node, uint64_t at, uint8_t *targ
 {
     const uint8_t *before = plane_sector(&node->durable, at);
     const uint8_t *after = plane_sector(&node->live, at);
-    bool dirty = at < node->live.capacity && node->dirty[at / SECTOR_BYTES] != 0;
+    bool dirty = at < node->live.capacity && node->dirty[at / SECTOR_BYTES] == DIRTY;
     uint64_t choice = dirty ? env_sim_random(sim) % 8 : 0;
     size_t fresh = 0;
     if (!dirty) {
@@ -398,7 +411,7 @@ static void crash_bytes(const struct sim_node *node, struct sim_node *clone, str
     for (uint64_t at = 0; at < size; at += SECTOR_BYTES) {
         if (mode == 0) {
             memcpy(clone->live.data + at, plane_sector(&node->durable, at), SECTOR_BYTES);
-        } else if (mode == 1) {
+        } else if (mode == 1 && node->dirty[at / SECTOR_BYTES] != LOST) {
             memcpy(clone->live.data + at, plane_sector(&node->live, at), SECTOR_BYTES);
         } else {
             crash_sector(node, at, clone->live.data + at, sim);

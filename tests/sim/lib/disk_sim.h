@@ -33,6 +33,7 @@ bool disk_sim_allocate(struct disk_sim *disk, struct sim_node *node, uint64_t of
 void disk_sim_punch(struct sim_node *node, uint64_t offset, uint64_t len);
 void disk_sim_truncate(struct sim_node *node, uint64_t size);
 void disk_sim_sync(struct sim_node *node);
+void disk_sim_sync_fail(struct sim_node *node); /* what was dirty is never written by a sync again, unless it is written to again */
 struct env_stat disk_sim_stat(const struct sim_node *node);
 void disk_sim_space(const struct disk_sim *disk, uint64_t *ret_total, uint64_t *ret_free);
 bool disk_sim_flip(struct sim_node *node, struct env_sim *sim);

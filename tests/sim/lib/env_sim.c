@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #define TASK_NS_MAX 50000      /* a task takes up to this long, virtually */
 #define NAME_MAX_BYTES 16
@@ -30,6 +31,8 @@ struct sim_machine {
     struct env_sim *sim;
     struct disk_sim *disk;
     int64_t wall_offset_ms;
+    unsigned fail_calls;       /* enum env_sim_calls */
+    int fail_error;
 };
 
 struct env_sim {
@@ -45,6 +48,7 @@ struct env_sim {
 struct env_file {
     struct sim_node *node;
     bool read_only, direct;
+    bool may_fail;             /* env_sim_machine_fail() */
 };
 
 static struct sim_machine *machine_of(struct env *env)
@@ -267,6 +271,12 @@ static void sim_changes(struct env *env)
     }
 }
 
+static bool sim_fails(struct env *env, const struct env_file *file, unsigned call)
+{
+    const struct sim_machine *machine = machine_of(env);
+    return machine->fail_error != 0 && file->may_fail && (machine->fail_calls & call) != 0 && env_sim_random(machine->sim) % 4 == 0;
+}
+
 static enum errc sim_open(struct env *env, const char *path, unsigned flags, struct env_file **ret_file,
                           struct error *e)
 {
@@ -293,6 +303,7 @@ static enum errc sim_open(struct env *env, const char *path, unsigned flags, str
     file->node = node;
     file->read_only = (flags & ENV_OPEN_READ) != 0;
     file->direct = (flags & ENV_OPEN_DIRECT) != 0;
+    file->may_fail = strstr(path, "/segments/") != NULL;
     *ret_file = file;
     return ERRC_OK;
 }
@@ -306,8 +317,9 @@ static void sim_close(struct env *env, struct env_file *file)
 static enum errc sim_pread(struct env *env, struct env_file *file, void *target, size_t len, uint64_t offset,
                            size_t *ret_len, struct error *e)
 {
-    (void)env;
-    (void)e;
+    if (sim_fails(env, file, ENV_SIM_READS)) {
+        return error_set_sys(e, machine_of(env)->fail_error, "read");
+    }
     *ret_len = disk_sim_read(file->node, target, len, offset);
     return ERRC_OK;
 }
@@ -327,7 +339,9 @@ static enum errc sim_pwritev(struct env *env, struct env_file *file, const struc
 {
     ASSERT(!file->read_only);
     sim_changes(env);
-    for (unsigned i = 0; i < count; i++) {
+    bool fails = sim_fails(env, file, ENV_SIM_WRITES);
+    unsigned written = fails ? (unsigned)(env_sim_random(sim_of(env)) % count) : count;
+    for (unsigned i = 0; i < written; i++) {
         ASSERT(IMPLIES(file->direct, offset % 4096 == 0));
         ASSERT(IMPLIES(file->direct, parts[i].iov_len % 4096 == 0));
         ASSERT(IMPLIES(file->direct, (uintptr_t)parts[i].iov_base % 4096 == 0));
@@ -336,13 +350,16 @@ static enum errc sim_pwritev(struct env *env, struct env_file *file, const struc
         }
         offset += parts[i].iov_len;
     }
-    return ERRC_OK;
+    return fails ? error_set_sys(e, machine_of(env)->fail_error, "write") : ERRC_OK;
 }
 
 static enum errc sim_fdatasync(struct env *env, struct env_file *file, struct error *e)
 {
-    (void)e;
     sim_changes(env);
+    if (sim_fails(env, file, ENV_SIM_SYNCS)) {
+        disk_sim_sync_fail(file->node);
+        return error_set_sys(e, machine_of(env)->fail_error, "fdatasync");
+    }
     disk_sim_sync(file->node);
     return ERRC_OK;
 }
@@ -585,6 +602,12 @@ bool env_sim_machine_flip(struct env *env, const char *folder)
 void env_sim_machine_wall(struct env *env, int64_t offset_ms)
 {
     machine_of(env)->wall_offset_ms = offset_ms;
+}
+
+void env_sim_machine_fail(struct env *env, unsigned calls, int error)
+{
+    machine_of(env)->fail_calls = calls;
+    machine_of(env)->fail_error = error;
 }
 
 uint64_t env_sim_trace(const struct env_sim *sim)

@@ -45,6 +45,10 @@ void env_sim_machine_free(struct env *env); /* its executors are gone */
 /* Flips a bit of some file in the folder; false: no bytes there. */
 bool env_sim_machine_flip(struct env *env, const char *folder);
 void env_sim_machine_wall(struct env *env, int64_t offset_ms);
+/* From now on one in four of these calls on files below a folder "segments" fails with that errno (0: none does). What a failed sync
+ * should have written no later one writes; of a failed write some is written. */
+enum env_sim_calls { ENV_SIM_WRITES = 1, ENV_SIM_SYNCS = 2, ENV_SIM_READS = 4 };
+void env_sim_machine_fail(struct env *env, unsigned calls, int error);
 /* All executors and added machines must be gone. */
 void env_sim_destroy(struct env_sim *sim);
 
