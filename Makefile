@@ -68,7 +68,7 @@ soak: build ## the long run of the same: ROUNDS=200 kills
 chaos: build ## a cluster under load while it is broken on purpose: SECONDS=3600, one hour
 	@tests/chaos/run_chaos.py --seconds $(SECONDS)
 
-planted: ## which defects, put in on purpose, the simulated cluster finds
+planted: ## which defects, put in on purpose, the simulator, the crash tests and chaos find (long)
 	@tests/sim/run_planted.sh
 
 bench: build ## measure, and write docs/PERFORMANCE.md

@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define ADD_NS UINT64_C(60000000000) /* a disk that joins is waited for by its node for up to 30 s */
 #define ID_TEXT_MIN 8 /* so much of an id names a disk */
 
 /* ---- cairn server ---- */
@@ -97,7 +98,7 @@ static unsigned disk_open(struct server *server, const struct meta_cluster_reply
         (void)json_array_append_new(known, json_string(id));
     }
     json_t *body = json_pack("{s:s%,s:o}", "path", (const char *)path.data, path.len, "known", known);
-    unsigned status = node_verb_ask(server, node->id, "/node/v1/disks", body, &answer, e);
+    unsigned status = node_verb_ask(server, node->id, "/node/v1/disks", body, ADD_NS, &answer, e);
     const char *id = json_string_value(json_object_get(answer, "id"));
     *ret_disk = (struct meta_disk){ .node = node->id, .state = META_DISK_IN, .path = path, .zone = node->zone, .rack = node->rack,
                                      .bytes = (uint64_t)json_integer_value(json_object_get(answer, "bytes")) };
@@ -209,6 +210,9 @@ static unsigned replace(const struct admin_query *query, const struct meta_clust
     (void)json_object_set_new(json, "dry_run", json_boolean(dry_run));
     json_number_set(json, "shards_to_rebuild", held.shards);
     json_number_set(json, "bytes_to_rebuild", held.bytes);
+    if (dry_run) {
+        forecast_add(server, map, NULL, 0, held.bytes, json);
+    }
     status = dry_run ? 200 : replace_do(server, map, old, path != NULL ? slice_str(path) : old->path, json, e);
     if (status == 200) {
         *ret_json = json;

@@ -12,6 +12,8 @@
 
 #include <string.h>
 
+#define SCRUB_NS UINT64_C(5000000000) /* a node that hangs, and is not silent yet, may not hold the admin port for long */
+
 /* ---- of this process's disks ---- */
 
 static json_t *disk_json(struct server *server, const struct node_scrub_view *view, const struct data_dir *dir)
@@ -78,7 +80,7 @@ static unsigned nodes_ask(const struct admin_query *query, const struct meta_clu
     for (uint32_t i = 0; i < map->node_count && status == 200; i++) {
         json_t *answer = NULL;
         if (wants(server, &map->nodes[i])) {
-            status = node_verb_ask(server, map->nodes[i].id, "/node/v1/scrub", query->body, &answer, e);
+            status = node_verb_ask(server, map->nodes[i].id, "/node/v1/scrub", query->body, SCRUB_NS, &answer, e);
             (void)json_array_extend(disks, json_object_get(answer, "disks"));
             json_decref(answer);
         }

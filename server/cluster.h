@@ -165,9 +165,10 @@ bool cluster_peer_is_at(const struct cluster *cluster, struct node_id node, cons
 struct rpc_channel *cluster_node_channel(struct cluster *cluster, struct node_id node);
 /* node_verb.c: a storage node answers the voter that leads. */
 void cluster_node_service_init(struct server *server);
-/* On the voter that leads: a verb (BY_NODE) of the node. Returns the status, and its answer on 200. Waits. */
-unsigned node_verb_ask(struct server *server, struct node_id node, const char *path, const json_t *body, json_t **ret_json,
-                       struct error *e);
+/* On the voter that leads: a verb (BY_NODE) of the node. Returns the status, and its answer on 200. Waits, for
+ * that long at most: admin_jobs does nothing else meanwhile. */
+unsigned node_verb_ask(struct server *server, struct node_id node, const char *path, const json_t *body, uint64_t wait_ns,
+                       json_t **ret_json, struct error *e);
 /* On the voter: looks soon whether disks want to be in the map, or elsewhere in it. Any thread. */
 void cluster_topology_kick(struct server *server);
 /* The operator has changed the map: groups are planned soon. Any thread. */

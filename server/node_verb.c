@@ -17,8 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ASK_NS UINT64_C(60000000000) /* a disk that joins is waited for by its node for up to 30 s */
-
 /* ---- at the node ---- */
 
 static void on_call(struct rpc_channel *channel, struct rpc_call *call)
@@ -107,8 +105,8 @@ static unsigned answer_take(const struct rpc_call *call, json_t **ret_json, stru
     return 200;
 }
 
-unsigned node_verb_ask(struct server *server, struct node_id node, const char *path, const json_t *body, json_t **ret_json,
-                       struct error *e)
+unsigned node_verb_ask(struct server *server, struct node_id node, const char *path, const json_t *body, uint64_t wait_ns,
+                       json_t **ret_json, struct error *e)
 {
     struct rpc_channel *channel = cluster_node_channel(server->cluster, node);
     char *text = json_dumps(body, JSON_COMPACT);
@@ -119,7 +117,7 @@ unsigned node_verb_ask(struct server *server, struct node_id node, const char *p
     const struct admin_request request = { slice_str("POST"), slice_str(path), SLICE_EMPTY, slice_str(text) };
     struct enc head = ENC_INIT;
     admin_request_encode(&head, &request);
-    struct rpc_call call = { .method = RPC_ADMIN_REQUEST, .head = enc_slice(&head), .deadline_ns = env_now_ns(server->env) + ASK_NS };
+    struct rpc_call call = { .method = RPC_ADMIN_REQUEST, .head = enc_slice(&head), .deadline_ns = env_now_ns(server->env) + wait_ns };
     enum errc rc = wait_call(channel, server->completions, &call);
     unsigned status = 503;
     if (rc == ERRC_OK) {
