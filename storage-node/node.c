@@ -154,6 +154,7 @@ static enum errc op_decode(struct node_op *op, struct disk_id *ret_disk)
         *ret_disk = op->m.free.disk;
         return rc;
     case RPC_NODE_SHARD_LIST:
+    case RPC_NODE_SHARD_OPENS:
         rc = node_shard_list_decode(head, &op->m.list);
         *ret_disk = op->m.list.disk;
         return rc;
@@ -258,6 +259,7 @@ static void op_dispatch(struct node_op *op)
     case RPC_NODE_SHARD_WRITE:
     case RPC_NODE_SHARD_COMMIT:
     case RPC_NODE_SHARD_ABORT:
+    case RPC_NODE_SHARD_OPENS:
         data_submit(op);
         break;
     case RPC_NODE_SHARD_READ:

@@ -251,6 +251,29 @@ static enum errc data_abort(struct node_disk *disk, struct node_op *op, struct e
     return ERRC_OK;
 }
 
+/* Names of the open shards in a range of extents, in no order; there are at most OPENS_MAX. */
+static enum errc data_list(struct node_disk *disk, struct node_op *op)
+{
+    const struct node_shard_list *message = &op->m.list;
+    struct node_shard_list_reply reply = { .count = 0 };
+    struct enc names = ENC_INIT;
+    list_for_each (node, &disk->data.opens) {
+        const struct open_shard *open = container_of(node, struct open_shard, link);
+        bool inside = memcmp(open->name.extent.bytes, message->first.bytes, ID_BYTES) >= 0 &&
+                      (extent_id_is_zero(message->end) || memcmp(open->name.extent.bytes, message->end.bytes, ID_BYTES) < 0);
+        reply.more = reply.more || (inside && reply.count == message->limit);
+        if (inside && reply.count < message->limit) {
+            enc_raw(&names, open->name.extent.bytes, ID_BYTES);
+            enc_u8(&names, open->name.index);
+            reply.count++;
+        }
+    }
+    reply.names = enc_slice(&names);
+    node_shard_list_reply_encode(&op->call->reply, &reply);
+    enc_free(&names);
+    return ERRC_OK;
+}
+
 static enum errc data_commit_check(struct node_disk *disk, struct node_op *op, struct error *e)
 {
     struct open_shard *open = open_find(disk, op->m.commit.extent, op->m.commit.index);
@@ -346,6 +369,8 @@ static enum errc data_run(struct node_disk *disk, struct node_op *op, struct err
         return data_write(disk, op, e);
     case RPC_NODE_SHARD_ABORT:
         return data_abort(disk, op, e);
+    case RPC_NODE_SHARD_OPENS:
+        return data_list(disk, op);
     case RPC_NODE_SHARD_COMMIT:
         return data_commit_check(disk, op, e);
     default:

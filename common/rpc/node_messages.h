@@ -94,7 +94,7 @@ struct node_shard_free {
     struct slice names;        /* count x (16 bytes extent id, 1 byte index) */
 };
 
-/* [SHARD_LIST] ids >= first and < end in order, at most limit. */
+/* [SHARD_LIST, SHARD_OPENS] ids >= first and < end in order, at most limit. */
 struct node_shard_list {
     struct disk_id disk;
     struct extent_id first;

@@ -45,6 +45,7 @@
     X(NODE_SHARD_LIST,      0x0209, ROLES_DATA,     SAFE, SMALL) /* ids of a disk in a range of extent ids */           \
     X(NODE_SHARD_VERIFY,    0x020a, ROLES_DATA,     SAFE, SMALL) /* read and check one shard (scrub) */                 \
     X(NODE_DISK_STATUS,     0x020b, ROLES_DATA,     SAFE, SMALL) /* state, space, counters of one disk or all */        \
+    X(NODE_SHARD_OPENS,     0x020c, ROLES_DATA,     SAFE, SMALL) /* as LIST, of those begun and not committed */        \
     X(CLUSTER_JOIN,         0x0301, ROLES_STRANGER, SAME, SMALL) /* a token and a request for a certificate */          \
     X(CLUSTER_RENEW,        0x0302, ROLES_KNOWN,    SAME, SMALL) /* a new certificate for the caller */                 \
     X(NODE_HEARTBEAT,       0x0303, ROLES_BEAT,     SAME, SMALL) /* leader memory; reply: revision of the map */        \

@@ -1,6 +1,6 @@
 /*
- *   SESSIONS -> (close own leftovers) -> for each closed session, for each disk, page by page:
- *   LIST -> EXIST -> FREE -> LIST ... -> next session -> sleep
+ *   SESSIONS -> (close own leftovers) -> for each closed session, for each disk:
+ *   LIST OPENS -> EXIST -> ABORT ... -> LIST -> EXIST -> FREE -> LIST ... -> next disk, next session -> sleep
  */
 #include "gateway/data/orphan_sweep.h"
 
@@ -37,6 +37,8 @@ struct orphan_sweep {
     struct cluster_map_disk disks[NODE_DISKS_MAX];
     unsigned disk_count, disk_at;
     struct extent_id from;          /* of the next page */
+    bool opens;                     /* first the shards that were begun and never committed */
+    uint32_t abort_at;              /* of the names */
     bool page_more;
     uint8_t names[LIST_LIMIT * NAME_BYTES];
     uint32_t name_count;
@@ -93,21 +95,28 @@ static struct extent_id session_first_id(uint64_t session)
     return id;
 }
 
+static void disk_begin(struct orphan_sweep *sweep, unsigned disk_at)
+{
+    sweep->disk_at = disk_at;
+    sweep->opens = true;
+    sweep->page_more = false;
+    sweep->from = session_first_id(session_now(sweep)->id);
+}
+
 /* The disk could not be seen to its end: the session is looked at again in the next pass. */
 static void disk_skip(struct orphan_sweep *sweep)
 {
     session_now(sweep)->clean = false;
-    sweep->page_more = false;
-    sweep->disk_at++;
-    sweep->from = session_first_id(session_now(sweep)->id);
+    disk_begin(sweep, sweep->disk_at + 1);
     sweep_next(sweep);
 }
 
 static void page_next(struct orphan_sweep *sweep)
 {
-    if (!sweep->page_more) {
-        sweep->disk_at++;
-        sweep->from = session_first_id(session_now(sweep)->id);
+    if (sweep->opens) { /* one page has them all */
+        sweep->opens = false;
+    } else if (!sweep->page_more) {
+        disk_begin(sweep, sweep->disk_at + 1);
     }
     sweep_next(sweep);
 }
@@ -138,6 +147,38 @@ static void free_done(struct shard_call *call)
     }
 }
 
+static void abort_next(struct orphan_sweep *sweep);
+
+static void abort_done(struct shard_call *call)
+{
+    struct orphan_sweep *sweep = call->owner;
+    enum errc status = call->status;
+    shard_call_free(call);
+    if (status != ERRC_OK && status != ERRC_NOT_FOUND) { /* gone meanwhile: another sweep was there */
+        disk_skip(sweep);
+        return;
+    }
+    sweep->freed += status == ERRC_OK;
+    sweep->abort_at++;
+    abort_next(sweep);
+}
+
+/* Nobody will commit them: their session is closed, and its commands are refused. */
+static void abort_next(struct orphan_sweep *sweep)
+{
+    if (sweep->abort_at == sweep->name_count || sweep->stopping) {
+        page_next(sweep);
+        return;
+    }
+    const uint8_t *name = sweep->names + (size_t)sweep->abort_at * NAME_BYTES;
+    struct rpc_channel *channel;
+    struct shard_call *call = call_new(sweep, RPC_NODE_SHARD_ABORT, abort_done, &channel);
+    struct node_shard_name message = { .disk = call->disk, .index = name[ID_BYTES] };
+    memcpy(message.extent.bytes, name, ID_BYTES);
+    node_shard_name_encode(&call->head, &message);
+    shard_call_start(call, channel);
+}
+
 static void exist_done(struct meta_op *op)
 {
     struct orphan_sweep *sweep = op->data;
@@ -155,6 +196,11 @@ static void exist_done(struct meta_op *op)
     sweep->name_count = orphans;
     if (orphans == 0 || sweep->stopping) {
         page_next(sweep);
+        return;
+    }
+    if (sweep->opens) {
+        sweep->abort_at = 0;
+        abort_next(sweep);
         return;
     }
     struct rpc_channel *channel;
@@ -204,9 +250,17 @@ static void list_done(struct shard_call *call)
     bool ok = call->status == ERRC_OK &&
               node_shard_list_reply_decode(enc_slice(&call->call.reply), &reply) == ERRC_OK &&
               reply.count <= LIST_LIMIT && reply.names.len == (size_t)reply.count * NAME_BYTES;
-    page_take(sweep, &reply, ok ? reply.count : 0);
+    bool unknown = sweep->opens && call->status == ERRC_UNSUPPORTED; /* an older node has no such list */
+    if (sweep->opens) {
+        sweep->name_count = ok ? reply.count : 0;
+        if (sweep->name_count > 0) {
+            memcpy(sweep->names, reply.names.data, (size_t)sweep->name_count * NAME_BYTES);
+        }
+    } else {
+        page_take(sweep, &reply, ok ? reply.count : 0);
+    }
     shard_call_free(call);
-    if (!ok) {
+    if (!ok && !unknown) {
         disk_skip(sweep);
     } else if (sweep->name_count == 0) {
         page_next(sweep);
@@ -218,7 +272,8 @@ static void list_done(struct shard_call *call)
 static void list_ask(struct orphan_sweep *sweep)
 {
     struct rpc_channel *channel;
-    struct shard_call *call = call_new(sweep, RPC_NODE_SHARD_LIST, list_done, &channel);
+    uint16_t method = sweep->opens ? RPC_NODE_SHARD_OPENS : RPC_NODE_SHARD_LIST;
+    struct shard_call *call = call_new(sweep, method, list_done, &channel);
     struct node_shard_list message = { call->disk, sweep->from, session_first_id(session_now(sweep)->id + 1), LIST_LIMIT };
     node_shard_list_encode(&call->head, &message);
     shard_call_start(call, channel);
@@ -233,6 +288,9 @@ static void close_done(struct meta_op *op)
         session_now(sweep)->open = false; /* decided: it is closed now, by us or before */
     } else {
         sweep->session_at++;              /* another time */
+        if (sweep->session_at < sweep->session_count) {
+            disk_begin(sweep, 0);
+        }
     }
     sweep_next(sweep);
 }
@@ -253,7 +311,7 @@ static void session_end(struct orphan_sweep *sweep)
     sweep->session_at++;
     sweep->disk_at = 0;
     if (sweep->session_at < sweep->session_count) {
-        sweep->from = session_first_id(session_now(sweep)->id);
+        disk_begin(sweep, 0);
     }
 }
 
@@ -269,8 +327,7 @@ static void sweep_next(struct orphan_sweep *sweep)
     } else if (session_now(sweep)->open) {
         close_ask(sweep);
     } else if (sweep->disks[sweep->disk_at].map_state == META_DISK_REMOVED) {
-        sweep->disk_at++;
-        sweep->from = session_first_id(session_now(sweep)->id);
+        disk_begin(sweep, sweep->disk_at + 1);
         sweep_next(sweep);
     } else {
         list_ask(sweep);
@@ -309,7 +366,7 @@ static void sessions_done(struct meta_op *op)
     sweep->disk_at = 0;
     sweep->disk_count = cluster_map_disks(sweep->config.store->map, sweep->disks, NODE_DISKS_MAX);
     if (sweep->session_count > 0) {
-        sweep->from = session_first_id(session_now(sweep)->id);
+        disk_begin(sweep, 0);
     }
     sweep_next(sweep);
 }

@@ -1,6 +1,7 @@
 /*
  * orphan_sweep - frees what closed sessions wrote and no record refers to.
  *
+ * Shards that were begun and never committed (a gateway died between) go the same way, first.
  * Absence is no evidence: a shard goes only when its session is CLOSED (so that no commit can name it any more) and the
  * metadata service, asked after that, says that no record and no gc item names its extent. Sessions that this node
  * left open when it ended are closed first: the node id is this process's own, and its DIRs are locked.

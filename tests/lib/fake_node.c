@@ -307,7 +307,7 @@ static enum errc serve_list(struct fake_node *node, struct rpc_call *call)
         struct fake_shard *shard = container_of(at, struct fake_shard, node);
         bool inside = memcmp(shard->extent.bytes, m.first.bytes, ID_BYTES) >= 0 &&
                       (extent_id_is_zero(m.end) || memcmp(shard->extent.bytes, m.end.bytes, ID_BYTES) < 0);
-        if (shard->durable && inside && count < 1000) {
+        if (shard->durable == (call->method == RPC_NODE_SHARD_LIST) && inside && count < 1000) {
             memcpy(names[count], shard->extent.bytes, ID_BYTES);
             names[count++][ID_BYTES] = shard->index;
         }
@@ -347,7 +347,8 @@ static enum errc serve(struct fake_node *node, struct rpc_call *call)
     case RPC_NODE_SHARD_STAT:   return serve_stat(node, call);
     case RPC_NODE_SHARD_VERIFY: return serve_verify(node, call);
     case RPC_NODE_SHARD_FREE:   return serve_free(node, call);
-    case RPC_NODE_SHARD_LIST:   return serve_list(node, call);
+    case RPC_NODE_SHARD_LIST:
+    case RPC_NODE_SHARD_OPENS:  return serve_list(node, call);
     default:                    return ERRC_UNSUPPORTED;
     }
 }
@@ -438,6 +439,20 @@ static unsigned shards_counted(const struct fake_node *node, bool durable)
     for (unsigned i = 0; i < FAKE_DISKS; i++) {
         list_for_each(at, &node->disks[i].shards) {
             count += container_of(at, struct fake_shard, node)->durable == durable;
+        }
+    }
+    return count;
+}
+
+unsigned fake_node_reopen(struct fake_node *node, struct extent_id extent)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < FAKE_DISKS; i++) {
+        list_for_each(at, &node->disks[i].shards) {
+            struct fake_shard *shard = container_of(at, struct fake_shard, node);
+            bool reopens = shard->durable && extent_id_equal(shard->extent, extent);
+            shard->durable = shard->durable && !reopens;
+            count += reopens;
         }
     }
     return count;

@@ -36,6 +36,8 @@ void fake_node_done(struct fake_node *node);
 struct disk_id fake_disk_id(unsigned disk);
 struct fake_disk *fake_node_disk(struct fake_node *node, struct disk_id disk);
 void fake_node_release(struct fake_node *node);  /* hung calls are served now */
+/* The extent's shards are open ones from now on, as a gateway that died before their commit leaves them. Returns how many. */
+unsigned fake_node_reopen(struct fake_node *node, struct extent_id extent);
 unsigned fake_node_shards(const struct fake_node *node); /* durable, on all disks */
 unsigned fake_node_open_shards(const struct fake_node *node);
 /* False: no such durable shard. */

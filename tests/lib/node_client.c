@@ -210,12 +210,19 @@ static enum errc stream_piece(struct node_client *client, const struct test_shar
     return rc;
 }
 
-enum errc node_client_stream(struct node_client *client, const struct test_shard *shard, uint32_t cells)
+enum errc node_client_open(struct node_client *client, const struct test_shard *shard)
 {
     struct enc head = ENC_INIT;
     struct node_shard_open open = { .disk = client->disk, .header = test_shard_header(client, shard) };
     node_shard_open_encode(&head, &open);
-    enum errc rc = client_send(client, RPC_NODE_SHARD_OPEN, &head, NULL);
+    return client_send(client, RPC_NODE_SHARD_OPEN, &head, NULL);
+}
+
+enum errc node_client_stream(struct node_client *client, const struct test_shard *shard, uint32_t cells)
+{
+    struct enc head = ENC_INIT;
+    struct node_shard_open open = { .header = test_shard_header(client, shard) };
+    enum errc rc = node_client_open(client, shard);
     uint8_t *bytes = mem_alloc(shard->bytes);
     test_shard_fill(shard, bytes);
     for (uint32_t first = 0; rc == ERRC_OK && first < open.header.cell_count; first += cells) {
@@ -303,14 +310,14 @@ enum errc node_client_name(struct node_client *client, uint16_t method, uint64_t
     return client_send(client, method, &head, NULL);
 }
 
-uint32_t node_client_list(struct node_client *client)
+static uint32_t client_list(struct node_client *client, uint16_t method)
 {
     struct rpc_call *call = mem_zalloc(sizeof(*call));
     struct enc head = ENC_INIT;
     struct node_shard_list message = { .disk = client->disk, .limit = 10000 };
     struct node_shard_list_reply reply = { .count = 0 };
     node_shard_list_encode(&head, &message);
-    call->method = RPC_NODE_SHARD_LIST;
+    call->method = method;
     call->head = enc_slice(&head);
     if (node_client_call(client, call) == ERRC_OK) {
         enum errc rc = node_shard_list_reply_decode(enc_slice(&call->reply), &reply);
@@ -320,6 +327,16 @@ uint32_t node_client_list(struct node_client *client)
     mem_free(call);
     enc_free(&head);
     return reply.count;
+}
+
+uint32_t node_client_list(struct node_client *client)
+{
+    return client_list(client, RPC_NODE_SHARD_LIST);
+}
+
+uint32_t node_client_opens(struct node_client *client)
+{
+    return client_list(client, RPC_NODE_SHARD_OPENS);
 }
 
 struct node_disk_status_entry node_client_status(struct node_client *client)

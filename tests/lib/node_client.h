@@ -51,6 +51,9 @@ enum errc node_client_read(struct node_client *client, const struct test_shard *
 enum errc node_client_free(struct node_client *client, const uint64_t *ids, uint32_t count);
 enum errc node_client_name(struct node_client *client, uint16_t method, uint64_t id);
 uint32_t node_client_list(struct node_client *client); /* number of shards */
+uint32_t node_client_opens(struct node_client *client); /* number of open ones */
+/* SHARD_OPEN alone. */
+enum errc node_client_open(struct node_client *client, const struct test_shard *shard);
 struct node_disk_status_entry node_client_status(struct node_client *client); /* slices are not valid */
 void node_client_close(struct node_client *client);
 

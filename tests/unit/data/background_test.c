@@ -553,6 +553,8 @@ static void orphans_of_closed_sessions_go_and_nothing_else(void **state)
     bool stopped = false;
     open_world(6);
     write_known(60000, 5);                        /* of the live session, in a record */
+    world_write(&world, 4, 2, 60000, 6, &object); /* begun, and never committed */
+    assert_int_equal(fake_node_reopen(&world.node, object.extents[0].extent.id), 6);
     world_write(&world, 4, 2, 60000, 6, &object); /* of the live session, in none (yet) */
     assert_int_equal(fake_node_shards(&world.node), 12);
     /* Another process's: its numbers are those of a session that this test opens and leaves. */
@@ -562,6 +564,7 @@ static void orphans_of_closed_sessions_go_and_nothing_else(void **state)
     struct orphan_sweep *sweep = orphan_sweep_start(&config);
     run_for(3000);
     assert_int_equal(fake_node_shards(&world.node), 12);
+    assert_int_equal(fake_node_open_shards(&world.node), 6);
     assert_true(orphan_sweep_passes(sweep) > 0);
     orphan_sweep_stop(sweep, on_stopped, &stopped);
     run_for(2000);
@@ -595,10 +598,12 @@ static void orphans_of_closed_sessions_go_and_nothing_else(void **state)
     sweep = orphan_sweep_start(&config);
     run_for(500);
     assert_int_equal(fake_node_shards(&world.node), 7); /* one shard is out of reach */
+    assert_int_equal(fake_node_open_shards(&world.node), 1);
     world.node.disks[0].fail = ERRC_OK;
     run_for(3000);
     assert_int_equal(fake_node_shards(&world.node), 6);
-    assert_int_equal(orphan_sweep_freed(sweep), 6);
+    assert_int_equal(fake_node_open_shards(&world.node), 0);
+    assert_int_equal(orphan_sweep_freed(sweep), 12);
     for (unsigned i = 0; i < w->meta_service.session_count; i++) {
         assert_true(w->meta_service.sessions[i].open == (w->meta_service.sessions[i].id == session_number(world.session)));
     }

@@ -681,6 +681,28 @@ static void bad_calls_are_refused(void **state)
     node_fixture_done(&f);
 }
 
+/* What a gateway leaves that dies between SHARD_OPEN and SHARD_COMMIT is named, and given back. */
+static void open_shards_are_listed_and_dropped(void **state)
+{
+    (void)state;
+    struct node_fixture f;
+    node_fixture_init(&f, "/tmp", NULL);
+    assert_int_equal(node_fixture_start(&f), DISK_ONLINE);
+    const struct test_shard first = large(1);
+    const struct test_shard second = large(2);
+    assert_int_equal(node_client_open(&f.client, &first), ERRC_OK);
+    assert_int_equal(node_client_open(&f.client, &second), ERRC_OK);
+    assert_int_equal(node_client_open(&f.client, &first), ERRC_EXISTS);
+    assert_int_equal(node_client_opens(&f.client), 2);
+    assert_int_equal(node_client_list(&f.client), 0);
+    assert_int_equal(node_client_name(&f.client, RPC_NODE_SHARD_ABORT, 1), ERRC_OK);
+    assert_int_equal(node_client_opens(&f.client), 1);
+    assert_int_equal(node_client_stream(&f.client, &first, 4), ERRC_OK);
+    assert_int_equal(node_client_opens(&f.client), 1);
+    assert_int_equal(node_client_list(&f.client), 1);
+    node_fixture_done(&f);
+}
+
 static void a_removed_disk_can_come_back(void **state)
 {
     (void)state;
@@ -766,6 +788,7 @@ int main(void)
         cmocka_unit_test(a_removed_disk_does_not_return),
         cmocka_unit_test(scrub_finds_a_flipped_bit),
         cmocka_unit_test(bad_calls_are_refused),
+        cmocka_unit_test(open_shards_are_listed_and_dropped),
         cmocka_unit_test(a_removed_disk_can_come_back),
         cmocka_unit_test(a_removed_disk_keeps_no_threads),
     };
