@@ -121,6 +121,7 @@ class Nemesis:
         self.cluster, self.events, self.say, self.whole_s, self.missing = cluster, events, say, whole_s, missing
         self.counts, self.endings, self.number, self.notes = collections.Counter(), [], 0, []
         self.leaving = ""   # the node that is being drained
+        self.successor = {} # of a node that has left: the one that came for it, whom its faults befall
         self.skipped = collections.Counter()
 
     def later(self, at, names, undo):
@@ -233,10 +234,8 @@ class Nemesis:
 
     def change(self, event):
         """Another node joins; this one drains while the faults go on."""
-        if event.names[0] not in self.cluster.names("storage-node"):
-            self.notes.append(f"{event.names[0]} has left already")
-            return False
-        self.notes.append(f"{self.cluster.join_node()} joined, {event.names[0]} leaves")
+        self.successor[event.names[0]] = self.cluster.join_node()
+        self.notes.append(f"{self.successor[event.names[0]]} joined, {event.names[0]} leaves")
         self.cluster.cli("node", "drain", event.names[0], "--json")
         self.leaving = event.names[0]
         return True
@@ -271,6 +270,17 @@ class Nemesis:
                     "repair": status["repair"],
                     "not online": [disk["path"] for disk in status["disks"] if disk["state"] != "online"]})
 
+    def here(self, event):
+        """The event with the names of those that are there now; None where it cannot be."""
+        there = self.cluster.names("storage-node") + self.cluster.names("gateway") + self.cluster.names("metadata")
+        names = []
+        for name in event.names:
+            while name not in there and name in self.successor:
+                name = self.successor[name]
+            names.append(name)
+        possible = set(names) <= set(there) and (event.kind != "fill-disk" or names[0] == self.cluster.small)
+        return event._replace(names=names) if possible and event.kind not in self.missing else None
+
     def run(self, start, watch):
         """watch() is called between events; it raises when the run has to end. Returns by how much grave faults made it later."""
         begun = start
@@ -280,9 +290,9 @@ class Nemesis:
             watch()
             if self.leaving and self.number % 4 == 0:
                 self.leave(must=False)
-            here = self.cluster.names("storage-node") + self.cluster.names("gateway") + self.cluster.names("metadata")
-            if event.kind in self.missing or not set(event.names) <= set(here):
-                self.skipped[event.kind] += 1
+            drawn, event = event, self.here(event)
+            if event is None:
+                self.skipped[drawn.kind] += 1
                 continue
             self.say(f"{time.monotonic() - begun:7.1f} s  {event.kind:<14} {' '.join(event.names)} "
                      f"{event.more if event.more is not None else ''} for {event.lasts:.1f} s")
