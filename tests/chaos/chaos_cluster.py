@@ -183,7 +183,8 @@ class ChaosCluster(local_cluster.Cluster):
         return name
 
     def shards_of(self, name):
-        return sum(disk["shards"] for disk in self.cli("disk", "list", "--json")["disks"] if disk["node"] == name)
+        """By the records. What dead gateways left on its disks, which the sweep of every ten minutes takes, is no reason to wait."""
+        return self.cli("node", "drain", name, "--dry-run", "--json")["shards_on_it"]
 
     def retire(self, name):
         """A drained node ends, and is removed."""
