@@ -95,7 +95,7 @@ class Server:
         return S3("127.0.0.1", self.port, self.access, self.secret, timeout=timeout)
 
     def environment(self):
-        env = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "CAIRN_"))}
+        env = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "CAIRN_")) or k == "CAIRN_PLANT"}
         env.update(CAIRN_ROOT_ACCESS_KEY=self.access, CAIRN_ROOT_SECRET_KEY=self.secret, **self.extra_env)
         return env
 
